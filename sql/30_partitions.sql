@@ -1,0 +1,43 @@
+-- Settled and received rows are parted by month, so that forgetting them is dropping a table.
+
+create or replace function rowgram_create_partitions(months_ahead integer default 3) returns void
+  language plpgsql security definer set search_path from current as $$
+declare
+  parent text;
+  month date;
+begin
+  foreach parent in array array['xmpp_tx_queue_settled', 'xmpp_rx_queue'] loop
+    for month in
+      select generate_series(date_trunc('month', now()), now() + make_interval(months => months_ahead), '1 month')
+    loop
+      if to_regclass(format('%I', parent || to_char(month, '_YYYY_MM'))) is null then
+        execute format('create table %I partition of %I for values from (%L) to (%L)',
+          parent || to_char(month, '_YYYY_MM'), parent, month, month + interval '1 month');
+      end if;
+    end loop;
+  end loop;
+end
+$$;
+
+create or replace function rowgram_drop_partitions() returns setof text
+  language plpgsql security definer set search_path from current as $$
+declare
+  old record;
+begin
+  for old in
+    select c.relname
+    from rowgram_settings s
+    cross join lateral (values
+      ('xmpp_tx_queue_settled', s.queue_keep), ('xmpp_rx_queue', s.received_keep)) as k (parent, keep)
+    join pg_inherits i on i.inhparent = to_regclass(k.parent)
+    join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+    where to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' < now() - k.keep
+  loop
+    execute format('drop table %I', old.relname);
+    return next old.relname;
+  end loop;
+  delete from rowgram_idempotency_keys k using rowgram_settings s where k.inserted_at < now() - s.queue_keep;
+end
+$$;
+
+select rowgram_create_partitions();

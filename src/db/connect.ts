@@ -1,0 +1,64 @@
+/** How this process reaches Postgres: plain connections, and the pool for what is not hot. */
+import pg from 'pg';
+import { createPgDriverFactory } from '@slonik/pg-driver';
+import { createPool, type DatabasePool } from 'slonik';
+
+/** `url` as pg and slonik read it; `schema` holds all our tables. */
+export type DatabaseAddress = { url: string; schema: string };
+
+// Whole numbers beyond 2^53 do not occur in an identity column, and JSON has no bigint.
+const INT8 = 20;
+const types = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === INT8 ? Number : pg.types.getTypeParser(oid, format),
+} as pg.CustomTypesConfig; // pg's own type is an overload set that no plain object fits
+
+/** The address with the schema in its options, as both pg and slonik understand it. */
+export const urlWithSchema = ({ url, schema }: DatabaseAddress): string => {
+  const [base = url, query = ''] = url.split('?', 2);
+  const parameters = new URLSearchParams(query);
+  const options = parameters.get('options') ?? '';
+  parameters.set('options', `${options} -csearch_path="${schema}"`.trim());
+  return `${base}?${parameters.toString().replaceAll('+', '%20')}`;
+};
+
+/**
+ * Opens one connection that dies rather than hangs: a peer that is gone is noticed by both sides
+ * within some ten seconds.
+ *
+ * @param queryTimeoutMs 0 for none, where a query may rightly wait for a lock
+ */
+export const connect = async (
+  address: DatabaseAddress,
+  purpose: string,
+  queryTimeoutMs = 0,
+): Promise<pg.Client> => {
+  const client = new pg.Client({
+    connectionString: urlWithSchema(address),
+    application_name: `rowgram ${purpose}`,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5_000,
+    ...(queryTimeoutMs > 0 && { query_timeout: queryTimeoutMs }),
+    types,
+  });
+  // Whoever uses the connection learns of its end from the failing query and from 'end'.
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+};
+
+/** The pool for configuration, reports and commands. Never for session state: no lock, no LISTEN. */
+export const createDatabasePool = (address: DatabaseAddress): Promise<DatabasePool> =>
+  createPool(urlWithSchema(address), {
+    driverFactory: createPgDriverFactory(),
+    maxPoolSize: 4,
+    idleTimeout: 60_000,
+    // DISCARD ALL on each release costs a round trip, and the pool carries no session state.
+    resetConnection: async () => {},
+    typeParsers: [
+      { name: 'int8', parse: Number },
+      { name: 'timestamptz', parse: (text) => new Date(text) },
+    ],
+  });
+
