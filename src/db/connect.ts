@@ -1,6 +1,7 @@
 /** How this process reaches Postgres: plain connections, and the pool for what is not hot. */
-import pg from 'pg';
+
 import { createPgDriverFactory } from '@slonik/pg-driver';
+import pg from 'pg';
 import { createPool, type DatabasePool } from 'slonik';
 
 /** `url` as pg and slonik read it; `schema` holds all our tables. */
@@ -61,4 +62,3 @@ export const createDatabasePool = (address: DatabaseAddress): Promise<DatabasePo
       { name: 'timestamptz', parse: (text) => new Date(text) },
     ],
   });
-
