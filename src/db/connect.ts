@@ -27,12 +27,13 @@ export const urlWithSchema = ({ url, schema }: DatabaseAddress): string => {
  * Opens one connection that dies rather than hangs: a peer that is gone is noticed by both sides
  * within some ten seconds.
  *
- * @param queryTimeoutMs 0 for none, where a query may rightly wait for a lock
+ * @param queryTimeoutMs none if absent, where a query may rightly wait for a lock
+ * @param pipeline lets queries be sent before the answer to the last; they still run one by one
  */
 export const connect = async (
   address: DatabaseAddress,
   purpose: string,
-  queryTimeoutMs = 0,
+  { queryTimeoutMs, pipeline }: { queryTimeoutMs?: number; pipeline?: true } = {},
 ): Promise<pg.Client> => {
   const client = new pg.Client({
     connectionString: urlWithSchema(address),
@@ -40,7 +41,8 @@ export const connect = async (
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5_000,
-    ...(queryTimeoutMs > 0 && { query_timeout: queryTimeoutMs }),
+    ...(queryTimeoutMs && { query_timeout: queryTimeoutMs }),
+    ...(pipeline && { pipeline }),
     types,
   });
   // Whoever uses the connection learns of its end from the failing query and from 'end'.

@@ -65,7 +65,12 @@ export const createLinkBuffer = <Row extends QueueRow>(orderKey: (row: Row) => s
     isLow: (): boolean => rows.length < CAPACITY / 4,
     hasRows: (): boolean => rows.length > 0,
     ids: (): number[] => rows.map(({ id }) => id),
-    holds: (id: number): boolean => held.has(id),
+    takenIds(): number[] {
+      const waiting = new Set(rows.map(({ id }) => id));
+      return [...held].filter((id) => !waiting.has(id));
+    },
+    /** Leaves a row alone that is neither here nor settled yet. */
+    hold: (id: number): void => void held.add(id),
 
     /** Adds the rows that follow the last page, in order; a short page was the last one. */
     addPage(page: Row[], isLast: boolean): void {

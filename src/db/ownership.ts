@@ -14,7 +14,7 @@ export const SHARDS = 64;
 export const DEFAULT_SHARD = 64;
 
 export const shardOf = (linkId: number | null): number =>
-  linkId === null ? DEFAULT_SHARD : linkId % SHARDS;
+  linkId === null ? DEFAULT_SHARD : ((linkId % SHARDS) + SHARDS) % SHARDS;
 
 /** What a gateway tells the ownership, and is told by it. */
 export type Owner = {
@@ -100,8 +100,11 @@ export const fairShare = (place: number, daemons: number): number =>
 type Parts = { address: DatabaseAddress; owners: Owner[]; version: string; log: Log };
 
 /** One life of the control connection, from its opening to its loss. */
-const createTenure = async ({ address, owners, version }: Parts, onLost: (error: unknown) => void) => {
-  const client = await connect(address, 'control', 4_000);
+const createTenure = async (
+  { address, owners, version }: Parts,
+  onLost: (error: unknown) => void,
+) => {
+  const client = await connect(address, 'control', { queryTimeoutMs: 4_000 });
   const held = new Map(owners.map(({ gateway }) => [gateway, new Map<number, number>()]));
   let daemonId = 0;
   let beatAt = 0;
@@ -173,7 +176,10 @@ const createTenure = async ({ address, owners, version }: Parts, onLost: (error:
   const balance = async (owner: Owner, peers: Peer[]): Promise<boolean> => {
     const shards = held.get(owner.gateway) ?? new Map<number, number>();
     const runners = peers.filter(({ gateways }) => gateways.includes(owner.gateway));
-    const place = Math.max(0, runners.findIndex(({ id }) => id === daemonId));
+    const place = Math.max(
+      0,
+      runners.findIndex(({ id }) => id === daemonId),
+    );
     const share = fairShare(place, Math.max(1, runners.length));
     const own = [...shards.keys()].filter((shard) => shard < SHARDS);
     if (own.length > share) {
@@ -280,4 +286,3 @@ export const startOwnership = (parts: Parts): Ownership => {
     },
   };
 };
-

@@ -1,6 +1,6 @@
 /** The statements of a queue's hot path. All are named, so Postgres parses and plans them once. */
 
-/** What makes a table a queue; the columns of DESIGN are common to all, these differ. */
+/** What makes a table a queue; the bookkeeping columns are common to all, these differ. */
 export type QueueTable = {
   /** The partitioned table that users insert into, such as xmpp_tx_queue. */
   name: string;
@@ -17,7 +17,7 @@ export const PAGE_ROWS = 500;
 export type QueueSql = ReturnType<typeof buildQueueSql>;
 
 export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable) => {
-  const shard = `coalesce(q.${linkColumn} % 64, 64)`;
+  const shard = `coalesce(q.${linkColumn} & 63, 64)`;
   const inMs = (column: string) => `extract(epoch from q.${column} - now())::float8 * 1000`;
   const columns = `q.id, q.${linkColumn} as "linkId", q.priority, q.attempts,
     ${inMs('send_after')} as "sendInMs", ${inMs('expires_at')} as "expiresInMs",
@@ -32,6 +32,15 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
     where not q.settled and q.${linkColumn} ${link} and (q.priority, q.id) > ${after}
       and (q.send_after is null or q.send_after <= now())
     order by q.priority, q.id limit ${limit}`;
+
+  const annotate = (link: string) => `
+    update ${name} q set submission_info = $1
+    where q.id = any(array(
+        select q.id from ${name} q
+        where not q.settled and q.${linkColumn} ${link} and q.submission_info is distinct from $1
+        limit ${PAGE_ROWS}))
+      and not q.settled
+    returning q.id`;
 
   return {
     prepare,
@@ -157,19 +166,11 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
         where q.id = $1 and not q.settled and s.gateway = '${gateway}' and s.shard = $4 and s.epoch = $5`,
     },
 
-    /** Tells the rows of link $1 why they wait, a page at a time. */
-    annotate: {
-      name: 'annotate',
-      text: `
-        update ${name} q set submission_info = $2
-        where q.id = any(array(
-            select q.id from ${name} q
-            where not q.settled and q.${linkColumn} is not distinct from $1
-              and q.submission_info is distinct from $2
-            limit ${PAGE_ROWS}))
-          and not q.settled
-        returning q.id`,
-    },
+    /** Tells the rows of link $2 why they wait, $1, a page at a time. */
+    annotate: { name: 'annotate', text: annotate('= $2') },
+
+    /** The same for the rows that name no link. */
+    annotateDefault: { name: 'annotate_default', text: annotate('is null') },
 
     /** Fails the rows of link $1 because of $2, a page at a time. */
     reject: {
