@@ -37,6 +37,8 @@ export type Ownership = {
   isFresh(): boolean;
   /** The default link's shard may have changed. */
   poke(): void;
+  /** Begins to take shards for the owners, and goes on until closed. */
+  start(owners: Owner[]): void;
   /** Gives all up in order; links must be closed before. */
   close(): Promise<void>;
 };
@@ -97,11 +99,12 @@ const RELEASE_SHARD = `
 export const fairShare = (place: number, daemons: number): number =>
   Math.floor(SHARDS / daemons) + (place < SHARDS % daemons ? 1 : 0);
 
-type Parts = { address: DatabaseAddress; owners: Owner[]; version: string; log: Log };
+type Parts = { address: DatabaseAddress; version: string; log: Log };
 
 /** One life of the control connection, from its opening to its loss. */
 const createTenure = async (
-  { address, owners, version }: Parts,
+  { address, version }: Parts,
+  owners: Owner[],
   onLost: (error: unknown) => void,
 ) => {
   const client = await connect(address, 'control', { queryTimeoutMs: 4_000 });
@@ -239,8 +242,10 @@ const createTenure = async (
 const NONE: ReadonlyMap<number, number> = new Map();
 
 /** Keeps a control connection for as long as it runs; each loss costs all shards, at once. */
-export const startOwnership = (parts: Parts): Ownership => {
-  const { owners, log } = parts;
+export const createOwnership = (parts: Parts): Ownership => {
+  const { log } = parts;
+  let owners: Owner[] = [];
+  let running: Promise<void> = Promise.resolve();
   const stopped = new AbortController();
   let tenure: Awaited<ReturnType<typeof createTenure>> | null = null;
   let poked = Promise.withResolvers<void>();
@@ -251,7 +256,7 @@ export const startOwnership = (parts: Parts): Ownership => {
   };
 
   const live = async () => {
-    tenure = await createTenure(parts, onLost);
+    tenure = await createTenure(parts, owners, onLost);
     await tenure.register();
     log.info('database reached');
     while (!stopped.signal.aborted && !tenure.isLost()) {
@@ -272,9 +277,12 @@ export const startOwnership = (parts: Parts): Ownership => {
       await delay(RETRY_MS, undefined, { signal: stopped.signal }).catch(() => {});
     }
   };
-  const running = run();
 
   return {
+    start(given) {
+      owners = given;
+      running = run();
+    },
     epochs: (gateway) => tenure?.held.get(gateway) ?? NONE,
     isFresh: () => tenure?.isFresh() === true,
     poke: () => poked.resolve(),

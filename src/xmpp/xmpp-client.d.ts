@@ -17,8 +17,8 @@ declare module '@xmpp/client' {
     getChildText(name: string, xmlns?: string): string | null;
     getChildElements(): Element[];
     text(): string;
-    append(...children: (Element | string)[]): Element;
-    remove(child: Element): Element;
+    append(...children: (Element | string)[]): void;
+    remove(child: Element): void;
     root(): Element;
     toString(): string;
   }
@@ -29,13 +29,6 @@ declare module '@xmpp/client' {
     Element: new (name: string, attrs?: object) => Element;
   };
 
-  /** A stream parser as Connection wants it: emits start, element, end and error. */
-  export interface StreamParser {
-    write(text: string): void;
-    on(event: string, listener: (...args: never[]) => void): unknown;
-    removeListener(event: string, listener: (...args: never[]) => void): unknown;
-  }
-
   export interface Mechanism {
     name: string;
     clientFirst: boolean;
@@ -45,34 +38,26 @@ declare module '@xmpp/client' {
 
   /** The negotiation engine: one connection's life from connect to bound. */
   export interface ClientEntity {
-    status: string;
-    jid: { toString(): string } | null;
-    options: { service: string; domain: string };
     timeout: number;
-    socket: unknown;
-    parser: StreamParser | null;
     transports: unknown[];
-    Transport: unknown;
     reconnect: { stop(): void };
     saslFactory: { _mechs: { name: string; mech: new () => Mechanism }[] };
     on(event: string, listener: (...args: never[]) => void): ClientEntity;
     removeAllListeners(event?: string): ClientEntity;
-    emit(event: string, ...args: unknown[]): boolean;
     start(): Promise<unknown>;
-    write(text: string): Promise<void>;
     _onData(data: Uint8Array): void;
     _onElement(element: Element): void;
-    _attachSocket(socket: unknown): void;
-    _ready(resumed: boolean): void;
-    _jid(jid: string): void;
-    isSecure(): boolean;
   }
 
   export function client(options: {
     service: string;
     domain: string;
-    resource?: string;
-    username?: string;
-    password?: string;
+    credentials(
+      authenticate: (
+        credentials: { username: string; password: string },
+        mechanism: string,
+      ) => Promise<void>,
+      mechanisms: string[],
+    ): Promise<void>;
   }): ClientEntity;
 }

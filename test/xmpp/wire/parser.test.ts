@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Element, StreamParser as WantedParser } from '@xmpp/client';
+import type { Element } from '@xmpp/client';
 import fc from 'fast-check';
 import { ProtocolError } from '../../../src/errors.ts';
 import { createStreamParser } from '../../../src/xmpp/wire/parser.ts';
@@ -54,7 +54,7 @@ test('a stream is its header, its stanzas and its end (RFC 6120 §4.2)', () => {
 
 test('it is what Connection of @xmpp calls with new and listens to', () => {
   const Parser: unknown = createStreamParser;
-  const create = Parser as new () => WantedParser; // what JavaScript lets Connection do
+  const create = Parser as new () => ReturnType<typeof createStreamParser>; // what JavaScript lets Connection do
   const parser = new create();
   const seen: Element[] = [];
   const listener = (element: Element): unknown => seen.push(element);

@@ -1,0 +1,194 @@
+/** The XMPP accounts: each enabled row whose shard is ours is a link; messages are rows both ways. */
+
+import { DEFAULT_SHARD, shardOf } from '../db/ownership.ts';
+import { createQueue } from '../db/queue.ts';
+import type { Gateway, GatewayParts } from '../gateway.ts';
+import { bareJid } from '../xmpp/wire/jid.ts';
+import { createInbox } from './inbox.ts';
+import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
+import {
+  type Account,
+  type AccountState,
+  deleteResumption,
+  selectAccounts,
+  selectResumption,
+  selectSecret,
+  TX_QUEUE,
+  updateOff,
+  updateStates,
+  upsertResumption,
+} from './store.ts';
+import { createTurns } from './turns.ts';
+
+const STATES_MS = 50;
+const FLUSH_MS = 1_000;
+
+/** The account that sends the rows which name none. */
+const findDefault = (accounts: readonly Account[]): Account | undefined => {
+  const enabled = accounts.filter((account) => account.enabled);
+  return enabled.find((account) => account.isDefault) ?? enabled[0];
+};
+
+// Rows that are sent to one recipient keep their order, however the JID is written.
+const orderKey = (row: TxRow): string => {
+  try {
+    return bareJid(row.messageTo ?? '');
+  } catch {
+    return row.messageTo ?? '';
+  }
+};
+
+export const createAccountsGateway = (
+  { address, db, ownership, log: parentLog }: GatewayParts,
+  timing: NonNullable<LinkParts['timing']> = {},
+): Gateway => {
+  const log = parentLog.child({ gateway: 'xmpp' });
+  const links = new Map<number, Link>();
+  const closing = new Map<number, Promise<void>>();
+  const turns = createTurns();
+  let accounts: readonly Account[] = [];
+  let defaultAccount: Account | undefined;
+  let secret = '';
+  let isStopping = false;
+
+  const epochs = () => ownership.epochs('xmpp');
+  const inbox = createInbox({ address, epochs, log });
+
+  const describeAbsent = (linkId: number | null): string | null => {
+    const id = linkId ?? defaultAccount?.id;
+    if (id === undefined) return 'no account is enabled to send it';
+    const account = accounts.find((known) => known.id === id);
+    if (!account) return null;
+    if (!account.enabled) return `account ${account.jid} is disabled`;
+    return links.get(id)?.restsBecause() ?? `account ${account.jid} is not online yet`;
+  };
+  const queue = createQueue<TxRow>({
+    address,
+    table: TX_QUEUE,
+    ownership,
+    log,
+    orderKey,
+    describeUnlinked(linkId) {
+      const info = describeAbsent(linkId);
+      return info === null
+        ? { verdict: 'reject', info: `there is no account ${linkId}` }
+        : { verdict: 'wait', info };
+    },
+  });
+
+  // The last state of each account in a while is written, all in one statement.
+  let states = new Map<number, AccountState>();
+  let stateTimer: NodeJS.Timeout | null = null;
+  const writeStates = async () => {
+    stateTimer = null;
+    const batch = [...states.values()];
+    states = new Map();
+    if (batch.length > 0) await updateStates(db, batch);
+  };
+  const report = (state: AccountState) => {
+    states.set(state.accountId, state);
+    stateTimer ??= setTimeout(() => {
+      writeStates().catch((err: unknown) => log.debug({ err }, 'account states not written'));
+    }, STATES_MS);
+  };
+
+  const linkParts = (): LinkParts => ({
+    queue,
+    inbox,
+    log,
+    secret,
+    isFresh: () => ownership.isFresh(),
+    async enter(accountId, host) {
+      // The same account's last session first says goodbye.
+      await closing.get(accountId);
+      return turns.enter(host);
+    },
+    report,
+    selectResumption: (accountId) => selectResumption(db, accountId),
+    upsertResumption: (accountId, resumption) => upsertResumption(db, accountId, resumption),
+    deleteResumption: (accountId) => deleteResumption(db, accountId),
+    timing,
+  });
+
+  const closeLink = async (id: number, timeoutMs: number) => {
+    const link = links.get(id);
+    if (!link) return;
+    links.delete(id);
+    const closed = link.close(timeoutMs);
+    closing.set(id, closed);
+    await closed.finally(() => closing.delete(id));
+    if (!links.has(id)) {
+      report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
+    }
+  };
+
+  /** Opens, changes and closes links until they are as the rows want them. */
+  const matchLinks = (wanted: Map<number, Account>): void => {
+    for (const id of links.keys()) {
+      if (wanted.has(id)) continue;
+      closeLink(id, FLUSH_MS).catch((err: unknown) =>
+        log.error({ err, account: id }, 'close failed'),
+      );
+    }
+    for (const [id, account] of wanted) {
+      const link = links.get(id);
+      if (link) link.change(account);
+      else links.set(id, createLink(account, linkParts()));
+    }
+  };
+
+  const chooseDefault = () => {
+    const isOurs = epochs().has(DEFAULT_SHARD) && defaultAccount && links.has(defaultAccount.id);
+    queue.setDefault(isOurs && defaultAccount ? defaultAccount.id : null);
+  };
+
+  return {
+    name: 'xmpp',
+    tables: ['xmpp_accounts', 'rowgram_settings'],
+    channels: { xmpp_tx_queue: queue.ring },
+    onTableChange(table) {
+      if (table === TX_QUEUE.name) queue.recheckHeld();
+    },
+    defaultLinkShard: () => (defaultAccount ? shardOf(defaultAccount.id) : null),
+    async sync() {
+      if (isStopping) return;
+      secret = await selectSecret(db);
+      accounts = await selectAccounts(db);
+      defaultAccount = findDefault(accounts);
+      const owned = epochs();
+      const own = accounts.filter(({ id }) => owned.has(shardOf(id)));
+      await updateOff(
+        db,
+        own.filter(({ enabled }) => !enabled).map(({ id }) => id),
+      );
+      const wanted = own.filter(({ enabled }) => enabled);
+      matchLinks(new Map(wanted.map((account) => [account.id, account])));
+      chooseDefault();
+      ownership.poke();
+      queue.resync();
+    },
+    drop() {
+      for (const link of links.values()) link.drop();
+      links.clear();
+      inbox.clear();
+      turns.clear();
+      queue.setDefault(null);
+    },
+    async release(shard) {
+      if (shard === DEFAULT_SHARD) queue.setDefault(null);
+      const ids = [...links.keys()].filter((id) => shardOf(id) === shard);
+      await Promise.all(ids.map((id) => closeLink(id, FLUSH_MS)));
+      await queue.flushed(FLUSH_MS);
+    },
+    async stop(timeoutMs) {
+      isStopping = true;
+      await Promise.all([...links.keys()].map((id) => closeLink(id, timeoutMs)));
+      await inbox.flushed(FLUSH_MS);
+      await queue.flushed(FLUSH_MS);
+      if (stateTimer) clearTimeout(stateTimer);
+      await writeStates().catch((err: unknown) => log.debug({ err }, 'account states not written'));
+      await queue.close();
+      await inbox.close();
+    },
+  };
+};

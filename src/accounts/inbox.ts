@@ -1,0 +1,186 @@
+/**
+ * Received messages on their way to their rows, those of all accounts together: a batch is one
+ * transaction with the reports it brings and the counts of the streams, which are acknowledged after.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Client, DatabaseError } from 'pg';
+import { connect, type DatabaseAddress } from '../db/connect.ts';
+import { shardOf } from '../db/ownership.ts';
+import type { Log } from '../log.ts';
+import { type ClaimedReport, judgeReports } from './reports.ts';
+import type { Incoming } from './stanzas.ts';
+import {
+  insertReceived,
+  selectOwned,
+  selectProgress,
+  selectReported,
+  updateProgress,
+  updateReported,
+} from './store.ts';
+
+/** One stanza's part in a batch. */
+export type Letter = {
+  accountId: number;
+  ownJid: string;
+  incoming: Incoming | null;
+  report: ClaimedReport | null;
+  /** Its number on the stream, and the stream; null where there is no stream management. */
+  progress: { streamId: string; h: number } | null;
+  /** Called when the letter is in the database for good. */
+  onCommitted(): void;
+};
+
+export type Inbox = {
+  /** Called in the order of arrival. */
+  put(letter: Letter): void;
+  /** Letters not yet committed. */
+  backlog(): number;
+  flushed(timeoutMs: number): Promise<void>;
+  /** Forgets what is not committed: the servers will send it again. */
+  clear(): void;
+  close(): Promise<void>;
+};
+
+const BATCH = 100;
+const BATCH_MS = 5;
+const RETRY_MS = 250;
+
+/** The last count of each stream in the batch. */
+const readProgress = (letters: Letter[]) => {
+  const last = new Map<number, { accountId: number; streamId: string; h: number }>();
+  for (const { accountId, progress } of letters) {
+    if (progress) last.set(accountId, { accountId, ...progress });
+  }
+  return [...last.values()];
+};
+
+/** A data exception, a broken constraint or a program limit: trying again would not help. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+
+type Parts = { address: DatabaseAddress; epochs(): ReadonlyMap<number, number>; log: Log };
+
+export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
+  let letters: Letter[] = [];
+  let isClosed = false;
+  let arrived = Promise.withResolvers<void>();
+  let emptied = Promise.withResolvers<void>();
+
+  const writeReports = async (client: Client, batch: Letter[]): Promise<void> => {
+    const reports = batch.flatMap(({ report }) => report ?? []);
+    if (reports.length === 0) return;
+    const rows = await selectReported(
+      client,
+      reports.map(({ key }) => key),
+    );
+    const { findings, spoofed } = judgeReports(reports, rows);
+    if (spoofed > 0) log.warn({ spoofed }, 'receipts or errors from others than the recipient');
+    if (findings.length === 0) return;
+    await updateReported(client, findings);
+    await client.query("select pg_notify('xmpp_tx_queue_results', '')");
+  };
+
+  const writeRows = async (client: Client, batch: Letter[]): Promise<void> => {
+    const messages = batch.flatMap(({ incoming, accountId, ownJid }) =>
+      incoming ? { ...incoming, accountId, ownJid } : [],
+    );
+    if (messages.length === 0) return;
+    await insertReceived(client, messages);
+    await client.query("select pg_notify('xmpp_rx_queue', '')");
+  };
+
+  const write = async (client: Client, batch: Letter[]): Promise<void> => {
+    await client.query('begin');
+    const owned = await selectOwned(client, epochs());
+    // Another daemon holds the others' accounts now, and gets the same stanzas.
+    const own = batch.filter(({ accountId }) => owned.has(shardOf(accountId)));
+    await writeRows(client, own);
+    await writeReports(client, own);
+    const progress = readProgress(own);
+    if (progress.length > 0) await updateProgress(client, progress);
+    await client.query('commit');
+    const committed = new Set(batch);
+    letters = letters.filter((letter) => !committed.has(letter));
+    for (const letter of own) letter.onCommitted();
+  };
+
+  /** After an interruption: what did get committed, though nobody could say so. */
+  const dropCommitted = async (client: Client): Promise<void> => {
+    const progress = await selectProgress(client, [...new Set(letters.map((l) => l.accountId))]);
+    const isKnown = ({ accountId, progress: own }: Letter) =>
+      progress.some(
+        (known) =>
+          known.accountId === accountId && known.streamId === own?.streamId && own.h <= known.h,
+      );
+    for (const letter of letters.filter(isKnown)) letter.onCommitted();
+    letters = letters.filter((letter) => !isKnown(letter));
+  };
+
+  /** Writes a batch; a letter that the database refuses does not stop the others. */
+  const writeSafely = async (client: Client, batch: Letter[]): Promise<void> => {
+    try {
+      await write(client, batch);
+    } catch (err) {
+      if (!isRefusal(err)) throw err;
+      await client.query('rollback');
+      const [letter, ...others] = batch;
+      if (others.length > 0) {
+        for (const single of batch) await writeSafely(client, [single]);
+      } else if (letter) {
+        const { accountId: account, incoming } = letter;
+        log.error({ err, account, peer: incoming?.from }, 'message refused by the database');
+        letters = letters.filter((other) => other !== letter);
+        letter.onCommitted();
+      }
+    }
+  };
+
+  const live = async (client: Client): Promise<void> => {
+    if (letters.length > 0) await dropCommitted(client);
+    while (!isClosed) {
+      if (letters.length === 0) {
+        emptied.resolve();
+        emptied = Promise.withResolvers<void>();
+        arrived = Promise.withResolvers<void>();
+        await arrived.promise;
+        if (letters.length < BATCH) await delay(BATCH_MS);
+      }
+      if (letters.length > 0) await writeSafely(client, letters.slice(0, BATCH));
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    while (!isClosed) {
+      let client: Client | null = null;
+      try {
+        client = await connect(address, 'inbox', { queryTimeoutMs: 20_000 });
+        await live(client);
+      } catch (err) {
+        log.debug({ err }, 'inbox interrupted');
+        await delay(RETRY_MS);
+      } finally {
+        await client?.end().catch(() => {});
+      }
+    }
+  };
+  const running = run();
+
+  return {
+    put(letter) {
+      letters.push(letter);
+      arrived.resolve();
+    },
+    backlog: () => letters.length,
+    async flushed(timeoutMs) {
+      if (letters.length > 0) await Promise.race([emptied.promise, delay(timeoutMs)]);
+    },
+    clear() {
+      letters = [];
+    },
+    async close() {
+      isClosed = true;
+      arrived.resolve();
+      await running;
+    },
+  };
+};

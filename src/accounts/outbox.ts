@@ -1,0 +1,178 @@
+/**
+ * Rows on the wire and not yet acknowledged, in the order sent. The window is small, so that few rows
+ * are in doubt when a connection is lost; servers that throttle get no more than they take.
+ */
+import type { Link as QueueLink } from '../db/queue.ts';
+import { errorText, ProtocolError, RejectError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Session } from '../xmpp/session.ts';
+import type { TxRow } from './link.ts';
+import { buildMessage } from './stanzas.ts';
+
+/** Rows in doubt at most. */
+const WINDOW_ROWS = 100;
+/** Bytes on the way at most, or one row: what a throttled server swallows would look dead. */
+const WINDOW_BYTES = 32_768;
+const SETTLE_POLL_MS = 10;
+
+/** A stanza on the wire; one without a row is an answer or presence, which nobody waits for. */
+type Sent = { row: TxRow | null; stanzaId: string; sizeBytes: number };
+
+export type Outbox = {
+  /** Sends as many rows as the window allows. */
+  pump(rows: QueueLink<TxRow>, session: Session): void;
+  /** A stanza that is no row. */
+  sendAside(session: Session, stanza: string): void;
+  acknowledge(rows: QueueLink<TxRow>, count: number): void;
+  /** A session has begun: what is in doubt was handled up to `handled`, or is to be sent again. */
+  begin(rows: QueueLink<TxRow>, handled: number | null): void;
+  /** The session ended by `error` with rows in doubt; one of them may be why. */
+  suspect(rows: QueueLink<TxRow>, error: Error): void;
+  giveBack(rows: QueueLink<TxRow>): void;
+  /** Waits until nothing is in doubt. */
+  settled(timeoutMs: number): Promise<void>;
+};
+
+/** Stream errors that a stanza of ours can have caused. Source: RFC 6120 §4.9.3. */
+const CAUSED_BY_STANZA = new Set([
+  'not-well-formed',
+  'bad-format',
+  'bad-namespace-prefix',
+  'invalid-xml',
+  'invalid-from',
+  'invalid-namespace',
+  'policy-violation',
+  'restricted-xml',
+  'unsupported-stanza-type',
+  'unsupported-encoding',
+  'undefined-condition',
+]);
+
+type Parts = {
+  build(row: TxRow): { id: string; maxBytes: number };
+  log: Log;
+};
+
+export const createOutbox = ({ build, log }: Parts): Outbox => {
+  let inDoubt: Sent[] = [];
+  let bytesInDoubt = 0;
+  /** Stanzas sent on this stream and acknowledged, modulo 2^32: says what a resumed stream missed. */
+  let handledCount = 0;
+  /** Rows that were in doubt when a stream error came: they are sent one by one. */
+  let suspects = new Set<number>();
+
+  const forget = (): Sent[] => {
+    const sent = inDoubt;
+    inDoubt = [];
+    bytesInDoubt = 0;
+    return sent;
+  };
+
+  const rowsInDoubt = (): TxRow[] => inDoubt.flatMap(({ row }) => row ?? []);
+
+  const giveBack = (rows: QueueLink<TxRow>) => {
+    const back = rowsInDoubt();
+    forget();
+    rows.giveBack(back);
+  };
+
+  const acknowledge = (rows: QueueLink<TxRow>, count: number) => {
+    handledCount = (handledCount + count) % 2 ** 32;
+    for (const { row, stanzaId, sizeBytes } of inDoubt.splice(0, count)) {
+      bytesInDoubt -= sizeBytes;
+      if (!row) continue;
+      suspects.delete(row.id);
+      log.debug({ row: row.id }, 'row sent');
+      rows.settle(row, { state: 'submitted', info: null, stanzaId });
+    }
+  };
+
+  /** @returns the stanza, or null when the row is not fit to be sent and has been settled so */
+  const prepare = (
+    rows: QueueLink<TxRow>,
+    row: TxRow,
+  ): { text: string; stanzaId: string } | null => {
+    try {
+      const { id, maxBytes } = build(row);
+      return { text: buildMessage(row, id, maxBytes), stanzaId: id };
+    } catch (error) {
+      const isVerdict = error instanceof RejectError;
+      if (!isVerdict) log.error({ err: error, row: row.id }, 'internal error');
+      const info = isVerdict ? `${error.condition}: ${errorText(error)}` : 'internal error';
+      log.info({ row: row.id, reason: info }, 'row failed');
+      rows.settle(row, { state: 'failed', info, stanzaId: null });
+      return null;
+    }
+  };
+
+  const room = (): number => {
+    if (suspects.size > 0) return inDoubt.length === 0 ? 1 : 0;
+    return bytesInDoubt >= WINDOW_BYTES ? 0 : WINDOW_ROWS - inDoubt.length;
+  };
+
+  const pump = (rows: QueueLink<TxRow>, session: Session) => {
+    const free = room();
+    // Refilled by halves, so that writes stay large.
+    if (free < 1 || (suspects.size === 0 && free < WINDOW_ROWS / 2)) return;
+    const taken = rows.take(free);
+    let text = '';
+    let count = 0;
+    let next = 0;
+    while (next < taken.length && (bytesInDoubt < WINDOW_BYTES || count === 0)) {
+      const row = taken[next];
+      next += 1;
+      const stanza = row ? prepare(rows, row) : null;
+      if (!row || !stanza) continue;
+      text += stanza.text;
+      count += 1;
+      bytesInDoubt += stanza.text.length;
+      inDoubt.push({ row, stanzaId: stanza.stanzaId, sizeBytes: stanza.text.length });
+    }
+    if (next < taken.length) rows.giveBack(taken.slice(next));
+    if (count > 0) session.send(text, count);
+    // All were unfit: there may be more behind them.
+    else if (taken.length > 0) pump(rows, session);
+  };
+
+  return {
+    pump,
+    sendAside(session, stanza) {
+      inDoubt.push({ row: null, stanzaId: '', sizeBytes: stanza.length });
+      bytesInDoubt += stanza.length;
+      session.send(stanza, 1);
+    },
+    acknowledge,
+    begin(rows, handled) {
+      if (handled === null) {
+        handledCount = 0;
+        giveBack(rows);
+        return;
+      }
+      const since = (handled - handledCount + 2 ** 32) % 2 ** 32;
+      acknowledge(rows, Math.min(since, inDoubt.length));
+      handledCount = handled;
+      giveBack(rows);
+    },
+    suspect(rows, error) {
+      const isCaused = error instanceof ProtocolError && CAUSED_BY_STANZA.has(error.source);
+      const doubted = rowsInDoubt();
+      const [first, ...others] = doubted;
+      if (!isCaused || !first) return;
+      if (others.length === 0 && suspects.has(first.id)) {
+        suspects.delete(first.id);
+        forget();
+        log.warn({ row: first.id, reason: error.message }, 'row failed');
+        rows.settle(first, { state: 'failed', info: error.message, stanzaId: null });
+        return;
+      }
+      suspects = new Set(doubted.map(({ id }) => id));
+    },
+    giveBack,
+    async settled(timeoutMs) {
+      const giveUpAt = Date.now() + timeoutMs;
+      while (rowsInDoubt().length > 0 && Date.now() < giveUpAt) {
+        await new Promise((done) => setTimeout(done, SETTLE_POLL_MS));
+      }
+    },
+  };
+};

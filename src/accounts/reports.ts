@@ -1,0 +1,67 @@
+/** Which reports on sent messages are to be believed: those that come from whom the message went to. */
+import { bareJid } from '../xmpp/wire/jid.ts';
+import type { RowKey } from './stanzaId.ts';
+import type { Report } from './stanzas.ts';
+import type { Finding, Reported } from './store.ts';
+
+/** A report whose id led to a row, as one account received it. */
+export type ClaimedReport = Report & { key: RowKey; accountId: number };
+
+/** The bare JID in its normal form; null for what is no JID. */
+const readBare = (text: string | null | undefined): string | null => {
+  try {
+    return text ? bareJid(text.trim()) : null;
+  } catch {
+    return null;
+  }
+};
+
+// The recipient of a row's own stanza stands in it; it was parsed when it was sent.
+const recipientOf = ({ to, stanza }: Reported): string | null =>
+  stanza === null
+    ? to
+    : (/^[^>]*?\sto\s*=\s*(?:'([^']*)'|"([^"]*)")/s.exec(stanza)?.slice(1).find(Boolean) ?? null);
+
+const isFromRecipient = (report: ClaimedReport, row: Reported): boolean => {
+  const from = readBare(report.from);
+  const to = readBare(recipientOf(row));
+  return from !== null && from === to;
+};
+
+/** @returns what to write, and how many reports were not believed */
+export const judgeReports = (
+  reports: ClaimedReport[],
+  rows: Reported[],
+): { findings: Finding[]; spoofed: number } => {
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  const findings: Finding[] = [];
+  let spoofed = 0;
+  for (const report of reports) {
+    const row = byId.get(report.key.id);
+    const isOwn = row && (row.accountId === null || row.accountId === report.accountId);
+    if (!row || !isOwn || !isFromRecipient(report, row)) {
+      spoofed += 1;
+      continue;
+    }
+    findings.push({
+      ...report.key,
+      kind: report.kind,
+      info: report.kind === 'failed' ? report.stanza : null,
+      accountId: report.accountId,
+      stanzaId: report.id,
+    });
+  }
+  return { findings: keepStrongest(findings), spoofed };
+};
+
+const STRENGTH = { failed: 0, delivered: 1, displayed: 2 };
+
+/** One finding a row, since a statement updates a row once. */
+const keepStrongest = (findings: Finding[]): Finding[] => {
+  const strongest = new Map<number, Finding>();
+  for (const finding of findings) {
+    const known = strongest.get(finding.id);
+    if (!known || STRENGTH[finding.kind] > STRENGTH[known.kind]) strongest.set(finding.id, finding);
+  }
+  return [...strongest.values()];
+};

@@ -1,0 +1,274 @@
+/** The SQL of the accounts and of received messages. */
+import type pg from 'pg';
+import { type DatabasePool, sql } from 'slonik';
+import { z } from 'zod';
+import type { QueueTable } from '../db/queueSql.ts';
+import type { Resumption } from '../xmpp/session.ts';
+import type { RowKey } from './stanzaId.ts';
+import type { Incoming } from './stanzas.ts';
+
+/** The desired part of an account's row. */
+const account = z.object({
+  id: z.number(),
+  enabled: z.boolean(),
+  jid: z.string(),
+  password: z.string(),
+  host: z.string(),
+  port: z.number(),
+  isDefault: z.boolean(),
+  resource: z.string(),
+  tls: z.enum(['auto', 'starttls', 'direct', 'none']),
+  ca: z.string().nullable(),
+  priority: z.number().nullable(),
+  show: z.string().nullable(),
+  status: z.string().nullable(),
+  subscriptionPolicy: z.enum(['ask', 'accept', 'reject']),
+  sendReceipts: z.boolean(),
+  maxStanzaBytes: z.number(),
+});
+export type Account = z.infer<typeof account>;
+
+/** Every account, since a row may name one that another daemon holds. */
+export const selectAccounts = (db: DatabasePool): Promise<readonly Account[]> =>
+  db.any(sql.type(account)`
+    select id, enabled, acc_jid as jid, acc_pass as password, srv_host as host, srv_port as port,
+      is_default as "isDefault", resource, tls, tls_ca as ca, priority, show, status,
+      subscription_policy as "subscriptionPolicy", send_receipts as "sendReceipts",
+      max_stanza_bytes as "maxStanzaBytes"
+    from xmpp_accounts
+    order by id`);
+
+export const selectSecret = (db: DatabasePool): Promise<string> =>
+  db.oneFirst(sql.type(z.object({ secret: z.string() }))`
+    select stanza_id_secret as secret from rowgram_settings`);
+
+const resumption = z.object({
+  id: z.string(),
+  h: z.number(),
+  location: z.string().nullable(),
+  fullJid: z.string(),
+});
+
+export const selectResumption = (db: DatabasePool, accountId: number): Promise<Resumption | null> =>
+  db.maybeOne(sql.type(resumption)`
+    select sm_id as id, sm_h as h, location, full_jid as "fullJid"
+    from xmpp_streams
+    where account_id = ${accountId}`);
+
+export const deleteResumption = async (db: DatabasePool, accountId: number): Promise<void> => {
+  await db.query(sql.unsafe`delete from xmpp_streams where account_id = ${accountId}`);
+};
+
+export const upsertResumption = async (
+  db: DatabasePool,
+  accountId: number,
+  { id, h, location, fullJid }: Resumption,
+): Promise<void> => {
+  await db.query(sql.unsafe`
+    insert into xmpp_streams (account_id, full_jid, sm_id, sm_h, location)
+    values (${accountId}, ${fullJid}, ${id}, ${h}, ${location})
+    on conflict (account_id) do update set
+      full_jid = excluded.full_jid, sm_id = excluded.sm_id, sm_h = excluded.sm_h,
+      location = excluded.location, updated_at = now()`);
+};
+
+export type AccountState = {
+  accountId: number;
+  state: 'off' | 'connecting' | 'online' | 'backoff' | 'refused' | 'conflict';
+  info: string | null;
+  /** Milliseconds; null for no next try. */
+  afterMs: number | null;
+  fullJid: string | null;
+};
+
+/** Writes the states of many accounts in one statement. */
+export const updateStates = async (db: DatabasePool, states: AccountState[]): Promise<void> => {
+  await db.query(sql.unsafe`
+    update xmpp_accounts a set
+      state = s.state, state_info = s.info, full_jid = s.full_jid,
+      state_changed_at = case when a.state = s.state then a.state_changed_at else now() end,
+      next_try_at = now() + make_interval(secs => s.after_ms / 1000)
+    from ${sql.unnest(
+      states.map(({ accountId, state, info, afterMs, fullJid }) => [
+        accountId,
+        state,
+        info,
+        afterMs,
+        fullJid,
+      ]),
+      ['int8', 'text', 'text', 'float8', 'text'],
+    )} as s (id, state, info, after_ms, full_jid)
+    where a.id = s.id`);
+};
+
+/** Accounts that are not to be online, and whose last daemon could not say so. */
+export const updateOff = async (db: DatabasePool, accountIds: number[]): Promise<void> => {
+  await db.query(sql.unsafe`
+    update xmpp_accounts set
+      state = 'off', state_info = null, next_try_at = null, full_jid = null, state_changed_at = now()
+    where id = any(${sql.array(accountIds, 'int8')}) and not enabled and state <> 'off'`);
+};
+
+/** The queue as the accounts see it. */
+export const TX_QUEUE: QueueTable = {
+  name: 'xmpp_tx_queue',
+  gateway: 'xmpp',
+  linkColumn: 'account_id',
+  content: `floor(extract(epoch from q.insert_timestamp))::bigint as "insertedAtS",
+    q.message_stanza as "messageStanza", q.message_to as "messageTo",
+    q.message_subject as "messageSubject", q.message_body as "messageBody",
+    q.message_type::text as "messageType", q.thread, q.lang, q.request_receipt as "requestReceipt"`,
+};
+
+// Below, the hot path of reception: raw pg on the inbox's own connection, in its transaction.
+
+export type Received = Incoming & { accountId: number; ownJid: string };
+
+/** Inserts messages in their order, but for those that their account's archive id says are here. */
+export const insertReceived = async (client: pg.Client, messages: Received[]): Promise<void> => {
+  const column = <T>(read: (message: Received) => T): T[] => messages.map(read);
+  await client.query({
+    name: 'insert_received',
+    text: `
+      insert into xmpp_rx_queue (account_id, message_stanza, message_from, message_to, message_subject,
+        message_body, message_type, message_id, origin_id, archive_id, thread, lang, delayed_at,
+        error_condition)
+      select r.account_id, r.stanza, r.sender, r.recipient, r.subject, r.body, r.type, r.id,
+        r.origin_id, r.archive_id, r.thread, r.lang, r.delayed_at, r.error_condition
+      from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[])
+        with ordinality as r (account_id, stanza, sender, recipient, subject, body, type, id, origin_id,
+          archive_id, thread, lang, delayed_at, error_condition, place)
+      where r.archive_id is null or not exists (
+        select from xmpp_rx_queue q
+        where q.account_id = r.account_id and q.archive_id = r.archive_id)
+      order by r.place`,
+    values: [
+      column(({ accountId }) => accountId),
+      column(({ stanza }) => stanza),
+      column(({ from }) => from),
+      column(({ to, ownJid }) => to ?? ownJid),
+      column(({ subject }) => subject),
+      column(({ body }) => body),
+      column(({ type }) => type),
+      column(({ id }) => id),
+      column(({ originId }) => originId),
+      column(({ archiveId }) => archiveId),
+      column(({ thread }) => thread),
+      column(({ lang }) => lang),
+      column(({ delayedAt }) => delayedAt),
+      column(({ errorCondition }) => errorCondition),
+    ],
+  });
+};
+
+/** The rows that reports speak of: what the report must fit. A row of the default account may not name it yet. */
+export type Reported = RowKey & {
+  accountId: number | null;
+  to: string | null;
+  stanza: string | null;
+};
+
+export const selectReported = async (client: pg.Client, keys: RowKey[]): Promise<Reported[]> => {
+  const { rows } = await client.query<Reported>({
+    name: 'select_reported',
+    text: `
+      select q.id, k.inserted_at_s as "insertedAtS", q.account_id as "accountId", q.message_to as "to",
+        q.message_stanza as stanza
+      from unnest($1::bigint[], $2::bigint[]) as k (id, inserted_at_s)
+      join xmpp_tx_queue q on q.id = k.id
+        and q.insert_timestamp >= to_timestamp(k.inserted_at_s)
+        and q.insert_timestamp < to_timestamp(k.inserted_at_s + 1)`,
+    values: [keys.map(({ id }) => id), keys.map(({ insertedAtS }) => insertedAtS)],
+  });
+  return rows;
+};
+
+export type Finding = RowKey & {
+  kind: 'delivered' | 'displayed' | 'failed';
+  info: string | null;
+  accountId: number;
+  stanzaId: string;
+};
+
+/**
+ * Writes what became of sent rows. A read message was delivered; an error after delivery is no news. A
+ * report may be here before the server's acknowledgement: then it settles the row.
+ */
+export const updateReported = async (client: pg.Client, findings: Finding[]): Promise<void> => {
+  await client.query({
+    name: 'update_reported',
+    text: `
+      update xmpp_tx_queue q set
+        settled = true, state = f.kind::rowgram_state, stanza_id = f.stanza_id,
+        account_id = coalesce(q.account_id, f.account_id),
+        submission_timestamp = coalesce(q.submission_timestamp, now()),
+        delivered_at = case when f.kind = 'failed' then q.delivered_at else coalesce(q.delivered_at, now()) end,
+        displayed_at = case when f.kind = 'displayed' then coalesce(q.displayed_at, now()) else q.displayed_at end,
+        submission_failed = f.kind = 'failed',
+        submission_info = coalesce(f.info, q.submission_info)
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+        as f (id, inserted_at_s, kind, info, account_id, stanza_id)
+      where q.id = f.id
+        and q.insert_timestamp >= to_timestamp(f.inserted_at_s)
+        and q.insert_timestamp < to_timestamp(f.inserted_at_s + 1)
+        and (q.state in ('queued', 'submitted') or (q.state = 'delivered' and f.kind = 'displayed'))`,
+    values: [
+      findings.map(({ id }) => id),
+      findings.map(({ insertedAtS }) => insertedAtS),
+      findings.map(({ kind }) => kind),
+      findings.map(({ info }) => info),
+      findings.map(({ accountId }) => accountId),
+      findings.map(({ stanzaId }) => stanzaId),
+    ],
+  });
+};
+
+/** How far each account's stream has been received for good. */
+export type StreamProgress = { accountId: number; streamId: string; h: number };
+
+export const selectProgress = async (
+  client: pg.Client,
+  accountIds: number[],
+): Promise<StreamProgress[]> => {
+  const { rows } = await client.query<StreamProgress>(
+    `select account_id as "accountId", sm_id as "streamId", sm_h as h
+    from xmpp_streams where account_id = any($1::bigint[])`,
+    [accountIds],
+  );
+  return rows;
+};
+
+export const updateProgress = async (
+  client: pg.Client,
+  streams: StreamProgress[],
+): Promise<void> => {
+  await client.query({
+    name: 'update_progress',
+    text: `
+      update xmpp_streams s set sm_h = p.h, updated_at = now()
+      from unnest($1::bigint[], $2::text[], $3::bigint[]) as p (account_id, sm_id, h)
+      where s.account_id = p.account_id and s.sm_id = p.sm_id`,
+    values: [
+      streams.map(({ accountId }) => accountId),
+      streams.map(({ streamId }) => streamId),
+      streams.map(({ h }) => h),
+    ],
+  });
+};
+
+/** Of the shards given, those whose epoch is still this one; the others have another owner. */
+export const selectOwned = async (
+  client: pg.Client,
+  shards: ReadonlyMap<number, number>,
+): Promise<Set<number>> => {
+  const { rows } = await client.query<{ shard: number }>({
+    name: 'select_owned',
+    text: `
+      select s.shard from rowgram_shards s
+      join unnest($1::integer[], $2::bigint[]) as m (shard, epoch)
+        on s.gateway = 'xmpp' and s.shard = m.shard and s.epoch = m.epoch`,
+    values: [[...shards.keys()], [...shards.values()]],
+  });
+  return new Set(rows.map(({ shard }) => shard));
+};

@@ -1,0 +1,362 @@
+/**
+ * One live client stream, from the first byte to the last: log in, resume or bind, keep count, notice
+ * when the other side is gone. What stanzas mean is its user's business.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Element } from '@xmpp/client';
+import { ConfigError, ProtocolError, RetryError } from '../errors.ts';
+import { retryMs, runAttempt } from './attempt.ts';
+import { type LoggedIn, login } from './login.ts';
+import { createOutboundCounter, nextCount } from './streamManagement.ts';
+import { connectTransport, type TlsMode, type TransportOptions } from './transport.ts';
+import { parseJid } from './wire/jid.ts';
+import { escapeAttribute, escapeText } from './wire/xml.ts';
+
+export const NS_SM = 'urn:xmpp:sm:3';
+export const NS_PING = 'urn:xmpp:ping';
+const NS_BIND = 'urn:ietf:params:xml:ns:xmpp-bind';
+const NS_STREAM = 'http://etherx.jabber.org/streams';
+
+/** What is remembered of a stream that may be resumed; `h` counts the stanzas received and dealt with. */
+export type Resumption = { id: string; h: number; location: string | null; fullJid: string };
+
+export type SessionOptions = {
+  jid: string;
+  password: string;
+  resource: string;
+  host: string;
+  port: number;
+  tls: TlsMode;
+  ca: string | null;
+  /** The stream to resume, if there is one (XEP-0198 §5). */
+  resumption: Resumption | null;
+  resolver?: TransportOptions['resolver'];
+  /** For the whole way until the session is usable. */
+  loginMs?: number;
+  /** Silence after which the peer is asked for a sign of life, and the time it has to give it. */
+  keepAliveMs?: number;
+  patienceMs?: number;
+};
+
+export type SessionHandlers = {
+  /** `count` is the stanza's number on the stream, to be given to `commit`; null when it has none. */
+  onStanza(stanza: Element, count: number | null): void;
+  /** So many more stanzas, in the order sent, are with the server for certain. */
+  onAcknowledged(stanzas: number): void;
+  /** Once; null when we closed it. Stanzas not acknowledged by then are in doubt. */
+  onClose(error: Error | null): void;
+};
+
+export type Session = {
+  /** The bound address, with resource. */
+  fullJid: string;
+  /** Whether the old stream goes on: nothing was missed, and nothing is to be introduced again. */
+  isResumed: boolean;
+  /** Of the stream that is resumed: stanzas that the server has handled in all its life. */
+  handledBefore: number;
+  /** What it takes to resume; null when the server cannot. */
+  streamId: string | null;
+  location: string | null;
+  via: string;
+  /** Stanzas are told from now on, those first that have come already. */
+  begin(): void;
+  /** Writes whole stanzas, so many of them, and asks for an acknowledgement in the same write. */
+  send(stanzas: string, count: number): void;
+  /** All stanzas up to this number are dealt with for good: the server may forget them. */
+  commit(count: number): void;
+  /** Stops and goes on reading, so that a slow database slows the server down, not us. */
+  pause(): void;
+  resume(): void;
+  isOpen(): boolean;
+  /** Says goodbye: unacknowledged stanzas go to the offline store. */
+  close(): Promise<void>;
+  /** Drops the connection without a word, so that the stream can be resumed. */
+  drop(error: Error | null): void;
+};
+
+const LOGIN_MS = 25_000;
+const KEEP_ALIVE_MS = 60_000;
+const PATIENCE_MS = 30_000;
+const GOODBYE_MS = 2_000;
+/** Slower than any server's throttle, so that a long backlog is not taken for a dead peer. */
+const SLOWEST_BYTES_PER_MS = 2;
+
+/** A stream error as a verdict. Source: RFC 6120 §4.9.3. */
+export const readStreamError = (element: Element): Error => {
+  const condition = element.getChildElements()[0]?.getName() ?? 'undefined-condition';
+  const text = element.getChildText('text');
+  return new ProtocolError(
+    `the server ended the stream: ${condition}${text ? ` (${text})` : ''}`,
+    condition,
+  );
+};
+
+const randomId = (): string => randomBytes(9).toString('base64url');
+
+const formatBind = (resource: string): string =>
+  `<iq type='set' id='bind'><bind xmlns='${NS_BIND}'><resource>${escapeText(resource)}</resource></bind></iq>`;
+
+const readBound = (iq: Element): string => {
+  const bound = iq.getChild('bind', NS_BIND)?.getChildText('jid');
+  if (iq.attrs.type === 'result' && bound) return bound;
+  const condition = iq.getChild('error')?.getChildElements()[0]?.getName() ?? 'no address';
+  throw new RetryError(`the server did not bind the resource: ${condition}`, retryMs);
+};
+
+/** How the session was agreed on, once it was. */
+type Agreed = Pick<Session, 'fullJid' | 'isResumed' | 'handledBefore' | 'streamId' | 'location'> & {
+  hasManagement: boolean;
+};
+
+/** Resumes, or binds and enables stream management: an exchange of nonzas, each answered in turn. */
+const agree = ({ features }: LoggedIn, options: SessionOptions, write: (text: string) => void) => {
+  const outcome = Promise.withResolvers<Agreed>();
+  const canManage = features.getChild('sm', NS_SM) !== undefined;
+  const { resumption } = options;
+  let fullJid = '';
+  let isDone = false;
+
+  const finish = (agreed: Partial<Agreed>) => {
+    isDone = true;
+    outcome.resolve({
+      fullJid,
+      isResumed: false,
+      handledBefore: 0,
+      streamId: null,
+      location: null,
+      hasManagement: false,
+      ...agreed,
+    });
+  };
+  const bind = () => write(formatBind(options.resource));
+
+  /** @returns whether the element was part of the exchange */
+  const onElement = (element: Element): boolean => {
+    if (element.is('resumed', NS_SM) && resumption) {
+      const handledBefore = Number(element.attrs.h);
+      const { id: streamId, location } = resumption;
+      fullJid = resumption.fullJid;
+      finish({ isResumed: true, handledBefore, streamId, location, hasManagement: true });
+    } else if (element.is('failed', NS_SM)) {
+      if (fullJid === '') bind();
+      else finish({});
+    } else if (element.is('iq') && element.attrs.id === 'bind') {
+      fullJid = readBound(element);
+      if (canManage) write(`<enable xmlns='${NS_SM}' resume='true'/>`);
+      else finish({});
+    } else if (element.is('enabled', NS_SM)) {
+      const { id, resume, location } = element.attrs;
+      const streamId = (resume === 'true' || resume === '1') && id ? id : null;
+      finish({ streamId, location: location ?? null, hasManagement: true });
+    } else return false;
+    return true;
+  };
+
+  if (resumption && canManage) {
+    const previd = escapeAttribute(resumption.id);
+    write(`<resume xmlns='${NS_SM}' h='${resumption.h}' previd='${previd}'/>`);
+  } else bind();
+  return { agreed: outcome.promise, isDone: () => isDone, onElement, fail: outcome.reject };
+};
+
+type Stream = LoggedIn & { via: string };
+type Counting = 'counted' | 'uncounted';
+
+/** The life of a stream after login. */
+const createSession = async (
+  stream: Stream,
+  options: SessionOptions,
+  handlers: SessionHandlers,
+  signal: AbortSignal,
+): Promise<Session> => {
+  const { socket, parser, decoder, via } = stream;
+  const { keepAliveMs = KEEP_ALIVE_MS, patienceMs = PATIENCE_MS, resumption } = options;
+  const domain = parseJid(options.jid).domain;
+  let agreed: Agreed | null = null;
+  let outbound = createOutboundCounter();
+  let received = resumption?.h ?? 0;
+  let committed = received;
+  let isAcknowledgementOwed = false;
+  let isOpen = true;
+  let isClosing = false;
+  let streamError: Error | null = null;
+  // Without stream management a ping after the stanzas says that those before it were taken.
+  const pings = new Map<string, number>();
+  let bytesUnanswered = 0;
+  let timer: NodeJS.Timeout | null = null;
+  let hasBegun = false;
+  const early: { element: Element; counting: Counting }[] = [];
+  const ended = Promise.withResolvers<void>();
+
+  const write = (text: string) => socket.write(text);
+
+  const end = (error: Error | null) => {
+    if (!isOpen) return;
+    isOpen = false;
+    if (timer) clearTimeout(timer);
+    socket.destroy();
+    ended.resolve();
+    if (agreed) handlers.onClose(isClosing ? null : (streamError ?? error));
+    else exchange.fail(streamError ?? error ?? new RetryError('the stream ended', retryMs));
+  };
+
+  const askForLife = (): string => {
+    if (agreed?.hasManagement) return `<r xmlns='${NS_SM}'/>`;
+    const id = randomId();
+    pings.set(id, outbound.sent());
+    return `<iq type='get' id='${id}' to='${escapeAttribute(domain)}'><ping xmlns='${NS_PING}'/></iq>`;
+  };
+
+  /** One timer: first the silence, then the wait for the answer. */
+  const watch = () => {
+    if (timer) clearTimeout(timer);
+    timer = setTimeout(() => {
+      write(askForLife());
+      awaitAnswer();
+    }, keepAliveMs);
+  };
+  const awaitAnswer = () => {
+    if (timer) clearTimeout(timer);
+    const ms = patienceMs + bytesUnanswered / SLOWEST_BYTES_PER_MS;
+    const silent = `the server has not answered for ${Math.round(ms / 1_000)} s`;
+    timer = setTimeout(() => end(new RetryError(silent, retryMs)), ms);
+  };
+
+  const onAcknowledged = (h: number) => {
+    const fresh = outbound.acknowledge(h);
+    if (outbound.unacknowledged() === 0) bytesUnanswered = 0;
+    if (fresh > 0) handlers.onAcknowledged(fresh);
+  };
+
+  const sendAcknowledgement = () => {
+    isAcknowledgementOwed = false;
+    write(`<a xmlns='${NS_SM}' h='${committed}'/>`);
+  };
+
+  /** @returns whether it was the answer to a ping of ours */
+  const takePong = (element: Element): boolean => {
+    const { id = '', from, type } = element.attrs;
+    const sent = pings.get(id);
+    const isAnswer = element.name === 'iq' && (type === 'result' || type === 'error');
+    if (sent === undefined || !isAnswer || (from && from !== domain)) return false;
+    pings.delete(id);
+    if (agreed?.hasManagement === false) onAcknowledged(sent);
+    return true;
+  };
+
+  const onLiveElement = (element: Element, counting: Counting) => {
+    if (element.is('r', NS_SM)) {
+      // What is on its way to the database is acknowledged when it is there.
+      if (committed === received) sendAcknowledgement();
+      else isAcknowledgementOwed = true;
+    } else if (element.is('a', NS_SM)) onAcknowledged(Number(element.attrs.h));
+    else if (['message', 'presence', 'iq'].includes(element.name)) {
+      const isManaged = agreed?.hasManagement === true && counting === 'counted';
+      if (isManaged) received = nextCount(received);
+      if (takePong(element)) return;
+      handlers.onStanza(element, isManaged ? received : null);
+    }
+  };
+
+  const onElement = (element: Element) => {
+    if (!isOpen) return;
+    // Any sign of life will do.
+    if (agreed) watch();
+    if (element.is('error', NS_STREAM)) {
+      streamError = readStreamError(element);
+      return;
+    }
+    if (!exchange.isDone() && exchange.onElement(element)) return;
+    // Only what follows the agreement is counted (XEP-0198 §4).
+    if (hasBegun) onLiveElement(element, 'counted');
+    else early.push({ element, counting: exchange.isDone() ? 'counted' : 'uncounted' });
+  };
+
+  socket.on('data', (bytes) => parser.write(decoder.write(bytes)));
+  socket.on('error', (error) => end(new RetryError(error.message, retryMs, { cause: error })));
+  socket.on('close', () => end(new RetryError('the connection was closed', retryMs)));
+  parser.on('element', onElement);
+  parser.on('error', (error) => {
+    if (error instanceof ProtocolError) {
+      write(
+        `<stream:error><${error.source} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>`,
+      );
+    }
+    end(error);
+  });
+  parser.on('end', () => end(new RetryError('the server closed the stream', retryMs)));
+
+  const exchange = agree(stream, options, write);
+  signal.addEventListener('abort', () => agreed ?? end(signal.reason), { once: true });
+  const agreement = await exchange.agreed;
+  agreed = agreement;
+  if (agreement.isResumed) outbound = createOutboundCounter(agreement.handledBefore);
+  else received = committed = 0;
+  watch();
+
+  return {
+    ...agreement,
+    via,
+    begin() {
+      hasBegun = true;
+      for (const { element, counting } of early.splice(0)) onLiveElement(element, counting);
+    },
+    send(stanzas, count) {
+      if (!isOpen) return;
+      outbound.count(count);
+      bytesUnanswered += stanzas.length;
+      write(stanzas + askForLife());
+      awaitAnswer();
+    },
+    commit(count) {
+      committed = count;
+      if (isAcknowledgementOwed && isOpen) sendAcknowledgement();
+    },
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    isOpen: () => isOpen,
+    async close() {
+      if (!isOpen) return;
+      isClosing = true;
+      if (agreement.hasManagement) sendAcknowledgement();
+      write('</stream:stream>');
+      const timeout = setTimeout(() => end(null), GOODBYE_MS);
+      await ended.promise;
+      clearTimeout(timeout);
+    },
+    drop: (error) => end(error),
+  };
+};
+
+/**
+ * Connects, logs in, and resumes or binds.
+ *
+ * @param signal ends the way there at once; a session that is open is closed by its own means
+ * @throws ConfigError what a person must change; RetryError what may pass; ProtocolError a bad server
+ */
+export const openSession = (
+  options: SessionOptions,
+  handlers: SessionHandlers,
+  signal: AbortSignal,
+): Promise<Session> => {
+  const { local, domain } = parseJid(options.jid);
+  if (local === null)
+    throw new ConfigError(`'${options.jid}' is no account: it has no name before the @`);
+  const ms = options.loginMs ?? LOGIN_MS;
+  return runAttempt(`the server of ${domain}`, ms, signal, async (attempt) => {
+    const { host, port, tls, ca, resolver } = options;
+    const way = { domain, host, port, tls, ca, timeoutMs: ms, ...(resolver && { resolver }) };
+    const transport = await connectTransport(way, attempt.signal);
+    attempt.stage = 'logging in';
+    const credentials = {
+      domain,
+      username: local,
+      password: options.password,
+      tlsIsOff: !transport.isSecure,
+    };
+    return login(transport, credentials, attempt.signal, (stream) => {
+      attempt.stage = 'binding the resource';
+      return createSession({ ...stream, via: transport.via }, options, handlers, attempt.signal);
+    });
+  });
+};
