@@ -8,7 +8,7 @@
  */
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { constants, existsSync } from 'node:fs';
+import { constants, existsSync, readFileSync } from 'node:fs';
 import {
   chmod,
   chown,
@@ -159,8 +159,19 @@ export const prepareSocketDirectory = async (
 /** Whether there is a process of that number; it may be another user's. */
 export const isAlive = (pid: number): boolean => {
   try {
-    return process.kill(pid, 0);
+    process.kill(pid, 0);
   } catch (error) {
     return hasCode(error, 'EPERM');
+  }
+  return !isZombie(pid);
+};
+
+/** Ended, though its parent has not been told: a signal still finds it. */
+const isZombie = (pid: number): boolean => {
+  try {
+    return /^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // No /proc, or gone since.
+    return false;
   }
 };
