@@ -35,7 +35,9 @@ create or replace trigger xmpp_tx_queue_keep_idempotency_key
   for each row when (new.idempotency_key is not null)
   execute function rowgram_keep_idempotency_key('xmpp_tx_queue');
 
-create or replace function rowgram_change_state() returns trigger language plpgsql as $$
+-- The path is for the table's name, which may be in a schema that the user's own path does not have.
+create or replace function rowgram_change_state() returns trigger language plpgsql
+  set search_path from current as $$
 begin
   if new.state = 'cancelled' and old.state = 'queued' then
     new.settled := true;

@@ -1,6 +1,11 @@
 -- What \d+ tells. Each table's comment begins with its kind: desired (written by people), observed
 -- (written by the daemon), queue, or log (append only).
 
+comment on table rowgram_migrations is 'Log: the migrations that this database has had.';
+comment on column rowgram_migrations.id is 'Number, in the order in which they ran.';
+comment on column rowgram_migrations.name is 'File in migrations/.';
+comment on column rowgram_migrations.run_on is 'When it ran.';
+
 comment on table rowgram_settings is
   'Desired: settings of the whole installation, one row. Changes are live.';
 comment on column rowgram_settings.id is 'Always true: there is one row.';
@@ -10,6 +15,11 @@ comment on column rowgram_settings.received_keep is
   'How long received messages are kept, dropped by whole months; NULL keeps them for ever.';
 comment on column rowgram_settings.stanza_id_secret is
   'Makes the ids of sent messages unguessable. Change it and receipts under way no longer find their row.';
+
+comment on table rowgram_migrations is 'Observed: the migrations that this database has had.';
+comment on column rowgram_migrations.id is 'Number of the migration, in the order run.';
+comment on column rowgram_migrations.name is 'Its file, without the ending.';
+comment on column rowgram_migrations.run_on is 'When it was run.';
 
 comment on table rowgram_daemons is
   'Observed: the daemons that run now. DELETE does nothing to the daemon; pg_terminate_backend(backend) makes it close its links and start over.';

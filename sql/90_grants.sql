@@ -9,27 +9,32 @@ begin
   end if;
   execute format('grant usage on schema %I to rowgram_daemon, rowgram_admin, rowgram_app, rowgram_viewer',
     current_schema());
-  -- Definer functions run as the owner: it has no login and no other right. Creating partitions needs this one.
-  execute format('grant usage, create on schema %I to rowgram_owner', current_schema());
-  for object in
-    select c.oid::regclass as name from pg_class c
-    where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-      and c.relname ~ '^(rowgram|xmpp)_' and c.relowner <> 'rowgram_owner'::regrole
-  loop
-    execute format('alter table %s owner to rowgram_owner', object.name);
-  end loop;
-  for object in
-    select p.oid::regprocedure as name from pg_proc p
-    where p.pronamespace = current_schema()::regnamespace and p.proowner <> 'rowgram_owner'::regrole
-      and (p.proname ~ '^(rowgram|xmpp)_' or p.proname = 'notify_table_change')
-  loop
-    execute format('alter function %s owner to rowgram_owner', object.name);
-  end loop;
+  if not pg_has_role('rowgram_owner', 'member') then
+    -- Another's database on this server made the roles.
+    raise warning '% is not a member of rowgram_owner: it stays the owner of tables and functions', current_user;
+  else
+    -- Definer functions run as the owner: it has no login and no other right. Creating partitions needs this one.
+    execute format('grant usage, create on schema %I to rowgram_owner', current_schema());
+    for object in
+      select c.oid::regclass as name from pg_class c
+      where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+        and c.relname ~ '^(rowgram|xmpp)_' and c.relowner <> 'rowgram_owner'::regrole
+    loop
+      execute format('alter table %s owner to rowgram_owner', object.name);
+    end loop;
+    for object in
+      select p.oid::regprocedure as name from pg_proc p
+      where p.pronamespace = current_schema()::regnamespace and p.proowner <> 'rowgram_owner'::regrole
+        and (p.proname ~ '^(rowgram|xmpp)_' or p.proname = 'notify_table_change')
+    loop
+      execute format('alter function %s owner to rowgram_owner', object.name);
+    end loop;
+  end if;
 
   grant select, insert, update, delete on
     rowgram_daemons, rowgram_shards, rowgram_idempotency_keys, xmpp_accounts, xmpp_streams,
     xmpp_tx_queue, xmpp_rx_queue to rowgram_daemon;
-  grant select on rowgram_settings to rowgram_daemon;
+  grant select on rowgram_settings, rowgram_migrations to rowgram_daemon;
   grant usage on sequence xmpp_tx_queue_id_seq, xmpp_rx_queue_id_seq to rowgram_daemon;
 
   grant select on rowgram_daemons, rowgram_shards, xmpp_tx_queue, xmpp_rx_queue to rowgram_admin, rowgram_viewer;

@@ -3,11 +3,12 @@
  * and acts on the difference, whatever woke it, so that a missed hint and a first start are one path.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DatabasePool } from 'slonik';
+import { type DatabasePool, sql } from 'slonik';
 import { createDatabasePool, type DatabaseAddress } from './db/connect.ts';
 import { createListener, type Listener } from './db/listen.ts';
+import { requireMigrated } from './db/migrate.ts';
 import { createOwnership, type Owner, type Ownership } from './db/ownership.ts';
-import { errorText } from './errors.ts';
+import { ConfigError, errorText } from './errors.ts';
 import type { Log } from './log.ts';
 
 export type Gateway = {
@@ -51,11 +52,16 @@ export type RunnerOptions = {
 };
 
 const SYNC_MS = 30_000;
+const MAINTAIN_MS = 3_600_000;
 const RETRY_MS = 500;
 const STOP_MS = 5_000;
 
-/** Runs `work` when asked, once more if asked meanwhile, and by itself every 30 s. */
-const createRepeater = (work: () => Promise<void>, onError: (error: unknown) => void) => {
+/** Runs `work` when asked, once more if asked meanwhile, and by itself every `everyMs`. */
+const createRepeater = (
+  everyMs: number,
+  work: () => Promise<void>,
+  onError: (error: unknown) => void,
+) => {
   let running: Promise<void> | null = null;
   let isWanted = false;
   let isClosed = false;
@@ -74,7 +80,7 @@ const createRepeater = (work: () => Promise<void>, onError: (error: unknown) => 
     isWanted = true;
     if (!isClosed) running ??= run();
   };
-  const timer = setInterval(ask, SYNC_MS);
+  const timer = setInterval(ask, everyMs);
   return {
     ask,
     async close() {
@@ -83,6 +89,13 @@ const createRepeater = (work: () => Promise<void>, onError: (error: unknown) => 
       await running;
     },
   };
+};
+
+/** Makes partitions ahead of time, and forgets what the settings no longer keep. */
+const maintain = async (db: DatabasePool, log: Log): Promise<void> => {
+  await db.query(sql.unsafe`select rowgram_create_partitions()`);
+  const dropped = await db.anyFirst(sql.unsafe`select rowgram_drop_partitions() as name`);
+  for (const table of dropped) log.info({ table }, 'partition dropped');
 };
 
 /** Waits until the database answers, and says once that it does not. */
@@ -95,6 +108,7 @@ const untilReached = async <T>(
     try {
       return await open();
     } catch (error) {
+      if (error instanceof ConfigError) throw error;
       if (isFirst) log.error({ reason: errorText(error) }, 'database not reached; trying on');
       await delay(RETRY_MS, undefined, { signal });
     }
@@ -107,6 +121,7 @@ export const startGateways = async (
   signal: AbortSignal,
 ): Promise<Runner> => {
   const db = await untilReached(() => createDatabasePool(address), log, signal);
+  await untilReached(() => requireMigrated(address), log, signal);
   const repeaters: ReturnType<typeof createRepeater>[] = [];
   const syncAll = () => {
     for (const repeater of repeaters) repeater.ask();
@@ -118,7 +133,7 @@ export const startGateways = async (
   const owners: Owner[] = [];
   for (const gateway of gateways) {
     const onError = (err: unknown) => log.debug({ err, gateway: gateway.name }, 'sync put off');
-    const repeater = createRepeater(() => gateway.sync(), onError);
+    const repeater = createRepeater(SYNC_MS, () => gateway.sync(), onError);
     repeaters.push(repeater);
     owners.push({
       gateway: gateway.name,
@@ -141,8 +156,12 @@ export const startGateways = async (
   };
   await listener.on('notify_table_change', control);
   ownership.start(owners);
+  const onError = (err: unknown) => log.debug({ err }, 'maintenance put off');
+  const maintenance = createRepeater(MAINTAIN_MS, () => maintain(db, log), onError);
+  maintenance.ask();
   return {
     async stop() {
+      await maintenance.close();
       await Promise.all(repeaters.map((repeater) => repeater.close()));
       await Promise.all(gateways.map((gateway) => gateway.stop(STOP_MS)));
       await listener.close();

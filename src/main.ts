@@ -1,5 +1,6 @@
 /** The command line, and the only file that knows every part. */
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createAccountsGateway } from './accounts/gateway.ts';
 import { type Config, type GatewayName, readConfig } from './config.ts';
@@ -9,11 +10,13 @@ import { migrate } from './db/migrate.ts';
 import { runDemo } from './demo/demo.ts';
 import { ConfigError, errorText } from './errors.ts';
 import { type GatewayParts, startGateways } from './gateway.ts';
-import { createLog } from './log.ts';
+import { createLog, type Log } from './log.ts';
 import { runSql } from './sql.ts';
 import { readStatus } from './status.ts';
 
 const Exit = { ok: 0, failed: 1, usage: 64, unavailable: 69, configuration: 78 } as const;
+
+const RESTART_MS = 3_000;
 
 const HELP = `usage: rowgram <command>
 
@@ -22,7 +25,8 @@ const HELP = `usage: rowgram <command>
   demo [--once]        show a row go out and come back; --once ends after it
   status [--json]      accounts, queues and daemons
   sql [statement]      run SQL on the database, from the argument or standard input
-  bench <name> [--json]  measure: queue
+  bench queue [--json] measure
+  chaos [--faults N]   kill and cut at random under load, then count
 
 environment: DATABASE_URL (without it, an embedded PostgreSQL), ROWGRAM_SCHEMA, ROWGRAM_GATEWAYS,
 ROWGRAM_DATA_DIR, LOG_LEVEL
@@ -38,19 +42,22 @@ const GATEWAY = {
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
+const embeddedDir = ({ dataDir }: Config): string => `${dataDir}/postgres`;
+
 type Database = { address: DatabaseAddress; embedded: EmbeddedPostgres | null };
 
 /** The database to work on; starts the embedded one where none is named. */
-const openDatabase = async ({ databaseUrl, schema, dataDir }: Config): Promise<Database> => {
+const openDatabase = async (config: Config): Promise<Database> => {
+  const { databaseUrl, schema } = config;
   if (databaseUrl) return { address: { url: databaseUrl, schema }, embedded: null };
-  const embedded = await startEmbedded({ dir: `${dataDir}/postgres`, onProgress: say });
+  const embedded = await startEmbedded({ dir: embeddedDir(config), onProgress: say });
   return { address: { url: embedded.url, schema }, embedded };
 };
 
 /** The database of a daemon that may be running already; never starts one that would end with us. */
 const joinDatabase = async (config: Config): Promise<DatabaseAddress> => {
   const { databaseUrl, schema, dataDir } = config;
-  const url = databaseUrl ?? (await findEmbedded(`${dataDir}/postgres`));
+  const url = databaseUrl ?? (await findEmbedded(embeddedDir(config)));
   if (url) return { url, schema };
   throw new ConfigError(
     `no database: DATABASE_URL is not set, and no embedded PostgreSQL runs on ${dataDir}`,
@@ -75,19 +82,43 @@ const untilAborted = (signal: AbortSignal): Promise<void> =>
     signal.addEventListener('abort', () => done(), { once: true });
   });
 
+/** Starts the embedded server again whenever it ends by itself, until `stopping`. */
+const keepEmbedded = (first: EmbeddedPostgres, dir: string, log: Log, stopping: AbortSignal) => {
+  let current = first;
+  const watch = async (): Promise<void> => {
+    await current.ended;
+    while (!stopping.aborted) {
+      log.error('the embedded PostgreSQL has ended; starting it again');
+      try {
+        current = await startEmbedded({ dir });
+        return watch();
+      } catch (err) {
+        log.error({ err }, 'the embedded PostgreSQL does not start');
+        await delay(RESTART_MS);
+      }
+    }
+  };
+  watch();
+  return { stop: () => current.stop() };
+};
+
 const run = async (config: Config): Promise<number> => {
   const stopping = stopSignal();
   const log = createLog(config.logLevel);
   const { address, embedded } = await openDatabase(config);
+  const kept = embedded && keepEmbedded(embedded, embeddedDir(config), log, stopping);
   if (embedded) await migrate(address, (text) => log.warn(text));
   log.info({ version, gateways: config.gateways, embedded: embedded !== null }, 'rowgram starts');
   const create = config.gateways.map((name) => GATEWAY[name]);
-  const runner = await startGateways({ address, version, log, create }, stopping);
-  embedded?.ended.then(() => stopping.aborted || log.error('the embedded PostgreSQL has ended'));
-  await untilAborted(stopping);
-  log.info('rowgram stops');
-  await runner.stop();
-  await embedded?.stop();
+  try {
+    const runner = await startGateways({ address, version, log, create }, stopping);
+    await untilAborted(stopping);
+    log.info('rowgram stops');
+    await runner.stop();
+  } catch (error) {
+    if (!stopping.aborted) throw error;
+  }
+  await kept?.stop();
   log.info('rowgram has stopped');
   return Exit.ok;
 };
@@ -125,6 +156,10 @@ const commands: Record<string, (config: Config, args: string[]) => Promise<numbe
   async bench(config, args) {
     const { runBench } = await import('../bench/main.ts');
     return runBench(config, args);
+  },
+  async chaos(_config, args) {
+    const { runChaosCommand } = await import('../test/chaos/main.ts');
+    return runChaosCommand(args);
   },
 };
 

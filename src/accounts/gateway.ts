@@ -96,7 +96,7 @@ export const createAccountsGateway = (
     queue,
     inbox,
     log,
-    secret,
+    secret: () => secret,
     isFresh: () => ownership.isFresh(),
     async enter(accountId, host) {
       // The same account's last session first says goodbye.

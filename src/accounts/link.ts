@@ -38,7 +38,7 @@ export type LinkParts = {
   inbox: Inbox;
   log: Log;
   /** Signs stanza ids. */
-  secret: string;
+  secret(): string;
   /** Whether the daemon may still speak for its accounts. */
   isFresh(): boolean;
   /** Lets a login to a host begin in its turn; what it returns ends the turn. */
@@ -102,7 +102,7 @@ const hasOtherPresence = (a: Account, b: Account): boolean =>
   a.priority !== b.priority || a.show !== b.show || a.status !== b.status;
 
 export const createLink = (first: Account, parts: LinkParts): Link => {
-  const { queue, inbox, log, secret, report } = parts;
+  const { queue, inbox, log, report } = parts;
   let account = first;
   let ownJid = first.jid;
   let session: Session | null = null;
@@ -118,7 +118,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   const outbox: Outbox = createOutbox({
     build: (row) => {
-      const id = formatStanzaId(secret, { id: row.id, insertedAtS: row.insertedAtS });
+      const id = formatStanzaId(parts.secret(), { id: row.id, insertedAtS: row.insertedAtS });
       return { id, maxBytes: account.maxStanzaBytes };
     },
     log: log.child({ account: first.id }),
@@ -159,7 +159,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   const receiveMessage = (stanza: Element, count: number | null) => {
     const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
-    const key = seen ? parseStanzaId(secret, seen.id) : null;
+    const key = seen ? parseStanzaId(parts.secret(), seen.id) : null;
     // An error that is none of a sent row is kept as a message of its own.
     const isOurs = seen !== null && key !== null;
     const receiver = session;

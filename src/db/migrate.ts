@@ -3,10 +3,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
-import type pg from 'pg';
+import pg from 'pg';
+import { ConfigError } from '../errors.ts';
 import { connect, type DatabaseAddress } from './connect.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+
+const ADVICE = 'run: npm run migrate';
 
 // Any constant will do, as long as no other program picks it for this database.
 const MIGRATE_LOCK = 7_069_427;
@@ -56,6 +59,26 @@ export const migrate = async (
     const done = await runMigrations(client, address.schema);
     await replaceSql(client, (file) => !file.startsWith('00_'));
     return done.map(({ name }) => name);
+  } finally {
+    await client.end();
+  }
+};
+
+/** @throws ConfigError when the database lacks a migration of this version */
+export const requireMigrated = async (address: DatabaseAddress): Promise<void> => {
+  const client = await connect(address, 'migrate');
+  try {
+    const { rows } = await client.query<{ name: string }>(`select name from rowgram_migrations`);
+    const done = new Set(rows.map(({ name }) => name));
+    const files = await readdir(join(root, 'migrations'));
+    const missing = files
+      .map((file) => file.replace(/\.sql$/, ''))
+      .filter((name) => !done.has(name));
+    if (missing.length > 0)
+      throw new ConfigError(`the database lacks ${missing.join(', ')}; ${ADVICE}`);
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError)) throw error;
+    throw new ConfigError(`the database has no tables of ours (${error.message}); ${ADVICE}`);
   } finally {
     await client.end();
   }

@@ -39,6 +39,9 @@ const until = async <Row extends pg.QueryResultRow>(
   throw new ConfigError(`nothing came of: ${text.trim()}`);
 };
 
+const DELETE_ACCOUNTS = `
+  delete from xmpp_accounts where acc_jid in ('alice@localhost', 'bob@localhost')`;
+
 type Port = { host: string; port: number };
 
 const ACCOUNT = `
@@ -127,6 +130,8 @@ export const runDemo = async (options: DemoOptions, signal: AbortSignal): Promis
       say('stopping');
     }
   } finally {
+    // Their server ends with the demo.
+    await client.query(DELETE_ACCOUNTS);
     await client.end();
     await runner.stop();
     await prosody.stop();
