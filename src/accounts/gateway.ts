@@ -23,11 +23,12 @@ import { createTurns } from './turns.ts';
 const STATES_MS = 50;
 const FLUSH_MS = 1_000;
 
-/** The account that sends the rows which name none. */
-const findDefault = (accounts: readonly Account[]): Account | undefined => {
-  const enabled = accounts.filter((account) => account.enabled);
-  return enabled.find((account) => account.isDefault) ?? enabled[0];
-};
+/**
+ * The account that sends the rows which name none. While the one that a person chose is disabled they
+ * wait for it: no other may speak in its name.
+ */
+const findDefault = (accounts: readonly Account[]): Account | undefined =>
+  accounts.find((account) => account.isDefault) ?? accounts.find((account) => account.enabled);
 
 // Rows that are sent to one recipient keep their order, however the JID is written.
 const orderKey = (row: TxRow): string => {

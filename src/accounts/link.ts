@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Element } from '@xmpp/client';
 import type { QueueRow } from '../db/linkBuffer.ts';
 import type { Queue, Link as QueueLink } from '../db/queue.ts';
-import { ConfigError, ProtocolError } from '../errors.ts';
+import { ConfigError, ProtocolError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import {
   openSession,
@@ -112,6 +112,8 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   let rest: Rest | null = null;
   let isClosed = false;
   let onlineSince = 0;
+  /** The presence that the server was last told. */
+  let introduction = '';
   /** What the current stream has brought: the last stanza's number, messages not yet committed. */
   let reception = { lastCount: 0, uncommitted: 0 };
   const track = { failures: 0, conflicts: [] as number[] };
@@ -125,7 +127,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   });
   let rows: QueueLink<TxRow> | null = null;
 
-  const canSend = (): boolean => session?.isOpen() === true && parts.isFresh();
+  const canSend = (): boolean => !isClosed && session?.isOpen() === true && parts.isFresh();
   const pump = () => {
     if (rows && session && canSend()) outbox.pump(rows, session);
   };
@@ -152,9 +154,10 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       outbox.sendAside(session, buildSubscriptionAnswer(bareJid(from), answer));
   };
 
-  const commit = (receiver: Session | null, count: number) => {
+  const commit = (receiver: Session | null, own: typeof reception, count: number) => {
     receiver?.commit(count);
-    if (resumption && receiver === session) resumption.h = count;
+    // The stream may be down by now; it is resumed from here.
+    if (resumption && own === reception) resumption.h = count;
   };
 
   const receiveMessage = (stanza: Element, count: number | null) => {
@@ -176,7 +179,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
         own.uncommitted -= 1;
         log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
         // What is no message was dealt with on arrival.
-        if (count !== null) commit(receiver, own.uncommitted === 0 ? own.lastCount : count);
+        if (count !== null) commit(receiver, own, own.uncommitted === 0 ? own.lastCount : count);
         if (own.uncommitted < BACKLOG_MAX / 2) receiver?.resume();
         if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
           outbox.sendAside(receiver, buildReceipt(stanza));
@@ -196,7 +199,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (answer && session) outbox.sendAside(session, answer);
     const { from, type } = stanza.attrs;
     if (stanza.name === 'presence' && type === 'subscribe' && from) answerSubscription(from);
-    if (count !== null && reception.uncommitted === 0) commit(session, count);
+    if (count !== null && reception.uncommitted === 0) commit(session, reception, count);
   };
 
   const receiveSafely = (stanza: Element, count: number | null) => {
@@ -207,14 +210,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     }
   };
 
-  const restBecause = (error: unknown) => {
+  const restBecause = (error: unknown, isNews: boolean) => {
     const now = Date.now();
     if (error instanceof ProtocolError && error.source === 'conflict') track.conflicts.push(now);
     rest = decideRest(error, track, Math.random(), now);
     const { state, info, afterMs } = rest;
     const fields = { account: account.id, jid: account.jid, reason: info, nextTryMs: afterMs };
     // Said once for each outage; the row tells the rest.
-    log[track.failures === 0 ? 'warn' : 'debug'](fields, `account ${state}`);
+    log[isNews ? 'warn' : 'debug'](fields, `account ${state}`);
     track.failures += 1;
     tell(state, info, { afterMs });
     if (isResting(rest)) {
@@ -232,16 +235,21 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     // A stream that ended by an error cannot be resumed.
     if (error instanceof ProtocolError) resumption = null;
     if (rows) outbox.suspect(rows, error);
-    restBecause(error);
+    restBecause(error, true);
+  };
+
+  const describePresence = (): string => {
+    const { show, status, priority } = account;
+    return priority === null ? '' : buildPresence({ show, status, priority });
   };
 
   const introduce = (opened: Session) => {
-    if (account.priority === null) return;
-    const { show, status, priority } = account;
-    outbox.sendAside(opened, buildPresence({ show, status, priority }));
+    introduction = describePresence();
+    if (introduction) outbox.sendAside(opened, introduction);
   };
 
   const onOpen = async (opened: Session) => {
+    if (!opened.isOpen()) throw new RetryError('the stream ended at once', 0);
     session = opened;
     onlineSince = Date.now();
     rest = null;
@@ -255,7 +263,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     }
     if (session !== opened) return;
     opened.begin();
-    if (!isResumed) introduce(opened);
+    if (!isResumed || introduction !== describePresence()) introduce(opened);
     tell('online', via, { fullJid });
     const fields = { account: account.id, jid: fullJid, via, resumed: isResumed };
     log.info(fields, 'account online');
@@ -302,7 +310,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
         if (signal.aborted || isClosed) return;
         session?.drop(null);
         session = null;
-        restBecause(error);
+        restBecause(error, track.failures === 0);
       });
   };
 
