@@ -69,7 +69,7 @@ create or replace trigger xmpp_tx_queue_change_state
 
 create or replace function rowgram_wait(
   id bigint, timeout interval default '5 s', queue regclass default 'xmpp_tx_queue'
-) returns rowgram_state language plpgsql as $$
+) returns rowgram_state language plpgsql set search_path from current as $$
 declare
   give_up_at constant timestamptz := clock_timestamp() + timeout;
   pause double precision := 0.002;

@@ -155,7 +155,7 @@ test('a function that runs with the rights of its owner has its search_path, pg_
   );
   assert.ok(rows.length > 0);
   for (const { name, config } of rows) {
-    assert.deepEqual(config, ['search_path=public, pg_temp'], name);
+    assert.ok(config?.includes('search_path=public, pg_temp'), name);
   }
 });
 
@@ -242,7 +242,9 @@ test('in a schema other than public all is there, for users whose path is anothe
     await client.query("update chat_1.xmpp_tx_queue set state = 'cancelled'");
     await client.query("update chat_1.xmpp_tx_queue set state = 'queued'");
     await client.query("update chat_1.xmpp_tx_queue set state = 'submitting'");
-    const waited = await client.query("select chat_1.rowgram_wait(id, '1 ms') from chat_1.xmpp_tx_queue");
+    const waited = await client.query(
+      "select chat_1.rowgram_wait(id, '1 ms') from chat_1.xmpp_tx_queue",
+    );
     assert.equal(waited.rows[0].rowgram_wait, 'submitting');
     await client.query('set role rowgram_app');
     await client.query("insert into chat_1.xmpp_tx_queue (message_to) values ('a@b')");
@@ -312,6 +314,7 @@ test('partitions are dropped when the settings no longer keep them, and not befo
   for (const parent of PARENTS) {
     await db.rows(`create table ${parent}_2020_01 partition of ${parent}
       for values from ('2020-01-01') to ('2020-02-01')`);
+    await db.rows(`alter table ${parent}_2020_01 owner to rowgram_owner`);
   }
   const drop = () => texts(db.client, 'select rowgram_drop_partitions() as text');
   assert.deepEqual(await drop(), []);
@@ -333,7 +336,9 @@ const ownServer = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rowgram-schema-'));
   const server = await startEmbedded({ dir });
   const as = (role: string, database: string): DatabaseAddress => ({
-    url: server.url.replace(/\/\/[^@]*@/, `//${role}:word@`).replace(/\/[^/?]*(\?|$)/, `/${database}$1`),
+    url: server.url
+      .replace(/\/\/[^@]*@/, `//${role}:word@`)
+      .replace(/\/[^/?]*(\?|$)/, `/${database}$1`),
     schema: 'public',
   });
   return {

@@ -51,6 +51,9 @@ export const createAccountsGateway = (
   let defaultAccount: Account | undefined;
   let secret = '';
   let isStopping = false;
+  /** Accounts that rows name and that have yet to be looked for, and those that were not found. */
+  const doubted = new Set<number>();
+  const missing = new Set<number>();
 
   const epochs = () => ownership.epochs('xmpp');
   const inbox = createInbox({ address, epochs, log });
@@ -71,11 +74,31 @@ export const createAccountsGateway = (
     orderKey,
     describeUnlinked(linkId) {
       const info = describeAbsent(linkId);
-      return info === null
-        ? { verdict: 'reject', info: `there is no account ${linkId}` }
-        : { verdict: 'wait', info };
+      if (info !== null) return { verdict: 'wait', info };
+      if (linkId === null || missing.delete(linkId)) {
+        return { verdict: 'reject', info: `there is no account ${linkId}` };
+      }
+      lookAgain(linkId);
+      return { verdict: 'wait', info: `there is no account ${linkId} yet` };
     },
   });
+
+  // A row may come in one transaction with its account, and be seen before it.
+  const lookAgain = (id: number) => {
+    if (doubted.size === 0) {
+      setImmediate(() => {
+        readDoubted().catch((err: unknown) => log.debug({ err }, 'accounts not read'));
+      });
+    }
+    doubted.add(id);
+  };
+  const readDoubted = async () => {
+    const ids = [...doubted];
+    doubted.clear();
+    accounts = await selectAccounts(db);
+    for (const id of ids) if (!accounts.some((account) => account.id === id)) missing.add(id);
+    queue.recheckUnlinked();
+  };
 
   // The last state of each account in a while is written, all in one statement.
   let states = new Map<number, AccountState>();
@@ -118,9 +141,9 @@ export const createAccountsGateway = (
     const closed = link.close(timeoutMs);
     closing.set(id, closed);
     await closed.finally(() => closing.delete(id));
-    if (!links.has(id)) {
-      report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
-    }
+    if (links.has(id)) return;
+    report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
+    queue.recheckUnlinked();
   };
 
   /** Opens, changes and closes links until they are as the rows want them. */

@@ -107,10 +107,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   let ownJid = first.jid;
   let session: Session | null = null;
   let resumption: Resumption | null = null;
+  /** Whether the last stream may go on: not after an error, which it would only meet again. */
+  let isResumable = true;
   let attempt = new AbortController();
   let retry: NodeJS.Timeout | null = null;
   let rest: Rest | null = null;
   let isClosed = false;
+  /** The goodbyes under way. */
+  let farewell: Promise<unknown> = Promise.resolve();
   let onlineSince = 0;
   /** The presence that the server was last told. */
   let introduction = '';
@@ -213,6 +217,10 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   const restBecause = (error: unknown, isNews: boolean) => {
     const now = Date.now();
     if (error instanceof ProtocolError && error.source === 'conflict') track.conflicts.push(now);
+    if (error instanceof ProtocolError) {
+      resumption = null;
+      isResumable = false;
+    }
     rest = decideRest(error, track, Math.random(), now);
     const { state, info, afterMs } = rest;
     const fields = { account: account.id, jid: account.jid, reason: info, nextTryMs: afterMs };
@@ -232,8 +240,6 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (Date.now() - onlineSince > STABLE_MS) track.failures = 0;
     session = null;
     if (isClosed || error === null) return;
-    // A stream that ended by an error cannot be resumed.
-    if (error instanceof ProtocolError) resumption = null;
     if (rows) outbox.suspect(rows, error);
     restBecause(error, true);
   };
@@ -253,13 +259,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     session = opened;
     onlineSince = Date.now();
     rest = null;
-    const { fullJid, streamId, location, isResumed, via, handledBefore } = opened;
-    if (rows) outbox.begin(rows, isResumed ? handledBefore : null);
+    const { fullJid, streamId, location, isResumed, via } = opened;
+    if (rows) outbox.begin(rows, opened);
     reception = { lastCount: isResumed ? (resumption?.h ?? 0) : 0, uncommitted: 0 };
     if (!isResumed) {
       resumption = streamId ? { id: streamId, h: 0, location, fullJid } : null;
       if (resumption) await parts.upsertResumption(account.id, { ...resumption });
       else await parts.deleteResumption(account.id);
+      isResumable = true;
     }
     if (session !== opened) return;
     opened.begin();
@@ -278,7 +285,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       const password = await readPassword(account.password);
       // Else the server would send again what is on its way to the table.
       while (reception.uncommitted > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
-      resumption ??= await parts.selectResumption(account.id);
+      if (isResumable) resumption ??= await parts.selectResumption(account.id);
       if (resumption && !resumption.fullJid.startsWith(`${ownJid}/`)) resumption = null;
       signal.throwIfAborted();
       tell('connecting', null);
@@ -328,12 +335,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     track.failures = 0;
     track.conflicts = [];
     resumption = null;
+    isResumable = false;
     closeRows();
-    (old?.close() ?? Promise.resolve())
-      .then(() => parts.deleteResumption(account.id))
-      .then(start, (err: unknown) =>
-        log.error({ err, account: account.id }, 'account not restarted'),
-      );
+    const goodbye = Promise.all([farewell, old?.close()]);
+    farewell = goodbye;
+    goodbye
+      // Changed again meanwhile, the last change starts it.
+      .then(() => (farewell === goodbye ? start() : undefined))
+      .catch((err: unknown) => log.error({ err, account: account.id }, 'account not restarted'));
   };
 
   start();
@@ -361,7 +370,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       const old = session;
       session = null;
       closeRows();
-      await old?.close();
+      await Promise.all([farewell, old?.close()]);
       if (old) await parts.deleteResumption(account.id);
     },
     drop() {

@@ -24,8 +24,8 @@ export type Outbox = {
   /** A stanza that is no row. */
   sendAside(session: Session, stanza: string): void;
   acknowledge(rows: QueueLink<TxRow>, count: number): void;
-  /** A session has begun: what is in doubt was handled up to `handled`, or is to be sent again. */
-  begin(rows: QueueLink<TxRow>, handled: number | null): void;
+  /** A session has begun: what is in doubt was handled before, or is to be sent again. */
+  begin(rows: QueueLink<TxRow>, session: Pick<Session, 'handledBefore' | 'isResumed'>): void;
   /** The session ended by `error` with rows in doubt; one of them may be why. */
   suspect(rows: QueueLink<TxRow>, error: Error): void;
   giveBack(rows: QueueLink<TxRow>): void;
@@ -142,15 +142,11 @@ export const createOutbox = ({ build, log }: Parts): Outbox => {
       session.send(stanza, 1);
     },
     acknowledge,
-    begin(rows, handled) {
-      if (handled === null) {
-        handledCount = 0;
-        giveBack(rows);
-        return;
-      }
-      const since = (handled - handledCount + 2 ** 32) % 2 ** 32;
-      acknowledge(rows, Math.min(since, inDoubt.length));
-      handledCount = handled;
+    begin(rows, { handledBefore, isResumed }) {
+      const since = ((handledBefore ?? handledCount) - handledCount + 2 ** 32) % 2 ** 32;
+      // Going back is a claim of nearly 2^32, by a server that cannot count.
+      if (since < 2 ** 31) acknowledge(rows, Math.min(since, inDoubt.length));
+      handledCount = isResumed ? (handledBefore ?? 0) : 0;
       giveBack(rows);
     },
     suspect(rows, error) {

@@ -52,8 +52,11 @@ export type Session = {
   fullJid: string;
   /** Whether the old stream goes on: nothing was missed, and nothing is to be introduced again. */
   isResumed: boolean;
-  /** Of the stream that is resumed: stanzas that the server has handled in all its life. */
-  handledBefore: number;
+  /**
+   * Of the stream that was to be resumed: stanzas that the server has handled in all its life; null when
+   * it does not say. A stream that cannot go on may still be counted.
+   */
+  handledBefore: number | null;
   /** What it takes to resume; null when the server cannot. */
   streamId: string | null;
   location: string | null;
@@ -103,6 +106,10 @@ const readBound = (iq: Element): string => {
   throw new RetryError(`the server did not bind the resource: ${condition}`, retryMs);
 };
 
+/** @returns null for what is no count */
+const readCount = (text: string | undefined): number | null =>
+  /^\d{1,10}$/.test(text ?? '') ? Number(text) : null;
+
 /** How the session was agreed on, once it was. */
 type Agreed = Pick<Session, 'fullJid' | 'isResumed' | 'handledBefore' | 'streamId' | 'location'> & {
   hasManagement: boolean;
@@ -114,6 +121,7 @@ const agree = ({ features }: LoggedIn, options: SessionOptions, write: (text: st
   const canManage = features.getChild('sm', NS_SM) !== undefined;
   const { resumption } = options;
   let fullJid = '';
+  let handledBefore: number | null = null;
   let isDone = false;
 
   const finish = (agreed: Partial<Agreed>) => {
@@ -121,7 +129,7 @@ const agree = ({ features }: LoggedIn, options: SessionOptions, write: (text: st
     outcome.resolve({
       fullJid,
       isResumed: false,
-      handledBefore: 0,
+      handledBefore,
       streamId: null,
       location: null,
       hasManagement: false,
@@ -133,13 +141,19 @@ const agree = ({ features }: LoggedIn, options: SessionOptions, write: (text: st
   /** @returns whether the element was part of the exchange */
   const onElement = (element: Element): boolean => {
     if (element.is('resumed', NS_SM) && resumption) {
-      const handledBefore = Number(element.attrs.h);
+      handledBefore = readCount(element.attrs.h);
+      if (handledBefore === null) {
+        throw new ProtocolError('the server resumed the stream without a count', 'XEP-0198 §5');
+      }
       const { id: streamId, location } = resumption;
       fullJid = resumption.fullJid;
-      finish({ isResumed: true, handledBefore, streamId, location, hasManagement: true });
+      finish({ isResumed: true, streamId, location, hasManagement: true });
     } else if (element.is('failed', NS_SM)) {
-      if (fullJid === '') bind();
-      else finish({});
+      if (fullJid !== '') finish({});
+      else {
+        handledBefore = readCount(element.attrs.h);
+        bind();
+      }
     } else if (element.is('iq') && element.attrs.id === 'bind') {
       fullJid = readBound(element);
       if (canManage) write(`<enable xmlns='${NS_SM}' resume='true'/>`);
@@ -180,6 +194,7 @@ const createSession = async (
   let isOpen = true;
   let isClosing = false;
   let streamError: Error | null = null;
+  let ending: Error | null = null;
   // Without stream management a ping after the stanzas says that those before it were taken.
   const pings = new Map<string, number>();
   let bytesUnanswered = 0;
@@ -196,8 +211,9 @@ const createSession = async (
     if (timer) clearTimeout(timer);
     socket.destroy();
     ended.resolve();
-    if (agreed) handlers.onClose(isClosing ? null : (streamError ?? error));
-    else exchange.fail(streamError ?? error ?? new RetryError('the stream ended', retryMs));
+    ending = streamError ?? error;
+    if (agreed) handlers.onClose(isClosing ? null : ending);
+    else exchange.fail(ending ?? new RetryError('the stream ended', retryMs));
   };
 
   const askForLife = (): string => {
@@ -275,7 +291,13 @@ const createSession = async (
   socket.on('data', (bytes) => parser.write(decoder.write(bytes)));
   socket.on('error', (error) => end(new RetryError(error.message, retryMs, { cause: error })));
   socket.on('close', () => end(new RetryError('the connection was closed', retryMs)));
-  parser.on('element', onElement);
+  parser.on('element', (element) => {
+    try {
+      onElement(element);
+    } catch (error) {
+      end(error instanceof Error ? error : new Error(String(error)));
+    }
+  });
   parser.on('error', (error) => {
     if (error instanceof ProtocolError) {
       write(
@@ -289,8 +311,10 @@ const createSession = async (
   const exchange = agree(stream, options, write);
   signal.addEventListener('abort', () => agreed ?? end(signal.reason), { once: true });
   const agreement = await exchange.agreed;
+  // The end may have come in one packet with the agreement.
+  if (!isOpen) throw ending ?? new RetryError('the stream ended', retryMs);
   agreed = agreement;
-  if (agreement.isResumed) outbound = createOutboundCounter(agreement.handledBefore);
+  if (agreement.isResumed) outbound = createOutboundCounter(agreement.handledBefore ?? 0);
   else received = committed = 0;
   watch();
 
