@@ -30,6 +30,8 @@ type Server = { url: string; stop(): Promise<void> };
 export type Bench = { engine: Engine; address: DatabaseAddress; client: pg.Client; child: Child };
 
 const POLL_MS = 2;
+/** Nothing takes as long, so that a bench ends rather than hangs. */
+const PATIENCE_MS = 240_000;
 
 /** The same server, another database. */
 const withDatabase = (url: string, name: string): string =>
@@ -91,12 +93,18 @@ export const openBench = async (
 };
 
 /** Waits until every row is finished. */
-export const awaitEmpty = async ({ engine, client }: Bench): Promise<void> => {
-  for (;;) {
-    const { rows } = await client.query<{ isEmpty: boolean }>(engine.isEmpty);
-    if (rows[0]?.isEmpty) return;
+export const awaitEmpty = ({ engine, client }: Bench): Promise<void> =>
+  until(client, engine.isEmpty);
+
+/** Waits until a query for one boolean says so. */
+export const until = async (client: pg.Client, query: string): Promise<void> => {
+  const giveUpAt = Date.now() + PATIENCE_MS;
+  while (Date.now() < giveUpAt) {
+    const { rows } = await client.query<Record<string, boolean>>(query);
+    if (Object.values(rows[0] ?? {})[0]) return;
     await delay(POLL_MS);
   }
+  throw new Error(`not within ${PATIENCE_MS / 1_000} s: ${query}`);
 };
 
 /** Lets no run pay for what the one before it has left behind. */

@@ -5,7 +5,7 @@ import { startGateways } from '../src/gateway.ts';
 import { createLog } from '../src/log.ts';
 import { nowMs } from './clock.ts';
 import type { Aim, Consumer } from './engines/engine.ts';
-import { findEngine } from './engines/list.ts';
+import { loadEngine } from './engines/list.ts';
 
 export type Sample = { cpuUs: number; rssBytes: number; peakRssBytes: number };
 
@@ -52,7 +52,9 @@ const start = async (): Promise<void> => {
   startedCount = 0;
   awaitedCount = Number.POSITIVE_INFINITY;
   consumer =
-    role === 'daemon' ? await startDaemon() : await findEngine(role).consume(address, aim, onStart);
+    role === 'daemon'
+      ? await startDaemon()
+      : await (await loadEngine(role)).consume(address, aim, onStart);
 };
 
 const stop = async (): Promise<void> => {

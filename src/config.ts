@@ -24,7 +24,7 @@ const defaultDataDir = (environment: NodeJS.ProcessEnv): string =>
 
 const readGateways = (text: string): GatewayName[] => {
   const names = text.split(',').map((name) => name.trim());
-  return names.map((name) => {
+  return [...new Set(names)].map((name) => {
     const known = GATEWAYS.find((gateway) => gateway === name);
     if (known) return known;
     throw new ConfigError(`ROWGRAM_GATEWAYS names '${name}'; there is ${GATEWAYS.join(', ')}`);

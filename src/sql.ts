@@ -4,10 +4,17 @@ import type pg from 'pg';
 import { connect, type DatabaseAddress } from './db/connect.ts';
 import { errorText } from './errors.ts';
 
+/** A received text must not break the table, nor steer the terminal. */
+const escapeControls = (text: string): string =>
+  text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (char) => {
+    const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[char];
+    return short ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+
 const cell = (value: unknown): string => {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return value.toISOString();
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return escapeControls(typeof value === 'object' ? JSON.stringify(value) : String(value));
 };
 
 /** Rows in columns, as wide as they need to be. */

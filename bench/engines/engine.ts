@@ -20,7 +20,7 @@ export type Engine = {
   /** Inserts rows in one transaction, the fastest way the engine has. */
   fill(client: pg.Client, rows: number): Promise<void>;
   openProducers(address: DatabaseAddress, count: number): Promise<Producers>;
-  /** A query for one boolean, `isEmpty`: whether every row is finished. */
+  /** A query for one boolean: whether every row is finished. */
   isEmpty: string;
   /** @param onStart called with the key of each row whose handling begins */
   consume(address: DatabaseAddress, aim: Aim, onStart: (key: number) => void): Promise<Consumer>;

@@ -1,13 +1,15 @@
-/** The engines by their names. */
+/** The engines by their names. Each is loaded alone: a process that is measured carries no other's weight. */
 import type { Engine } from './engine.ts';
-import { graphile } from './graphile.ts';
-import { pgBoss, pgBossPolling } from './pgBoss.ts';
-import { rowgram } from './rowgram.ts';
 
-const ENGINES = [rowgram, graphile, pgBoss, pgBossPolling];
+const LOAD: Record<string, () => Promise<Engine>> = {
+  rowgram: async () => (await import('./rowgram.ts')).rowgram,
+  'graphile-worker': async () => (await import('./graphile.ts')).graphile,
+  'pg-boss': async () => (await import('./pgBoss.ts')).pgBoss,
+  'pg-boss, polling': async () => (await import('./pgBoss.ts')).pgBossPolling,
+};
 
-export const findEngine = (name: string): Engine => {
-  const engine = ENGINES.find((known) => known.name === name);
-  if (engine) return engine;
+export const loadEngine = (name: string): Promise<Engine> => {
+  const load = LOAD[name];
+  if (load) return load();
   throw new Error(`there is no engine ${name}`);
 };

@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Element } from '@xmpp/client';
 import type { QueueRow } from '../db/linkBuffer.ts';
 import type { Queue, Link as QueueLink } from '../db/queue.ts';
@@ -254,6 +255,16 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (introduction) outbox.sendAside(opened, introduction);
   };
 
+  const reintroduce = (opened: Session) => {
+    try {
+      introduce(opened);
+    } catch (error) {
+      session = null;
+      farewell = Promise.all([farewell, opened.close()]);
+      restBecause(error, true);
+    }
+  };
+
   const onOpen = async (opened: Session) => {
     if (!opened.isOpen()) throw new RetryError('the stream ended at once', 0);
     session = opened;
@@ -280,6 +291,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   const connect = async (signal: AbortSignal) => {
     const { jid, resource, host, port, tls, ca } = account;
     ownJid = bareJid(jid);
+    if (resource !== '') parseJid(`${ownJid}/${resource}`);
     const leave = await parts.enter(account.id, host || parseJid(jid).domain);
     try {
       const password = await readPassword(account.password);
@@ -337,7 +349,10 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     resumption = null;
     isResumable = false;
     closeRows();
-    const goodbye = Promise.all([farewell, old?.close()]);
+    const forgotten = parts
+      .deleteResumption(account.id)
+      .catch((err: unknown) => log.debug({ err, account: account.id }, 'stream not forgotten'));
+    const goodbye = Promise.all([farewell, old?.close(), forgotten]);
     farewell = goodbye;
     goodbye
       // Changed again meanwhile, the last change starts it.
@@ -357,10 +372,12 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     change(changed) {
       const old = account;
       account = changed;
+      // Each sync tells of every account; one that rests must not try a refused password again for that.
+      if (isDeepStrictEqual(old, changed)) return;
       if (needsReconnect(old, changed) || isResting(rest)) restart();
       else if (session && changed.priority === null && old.priority !== null) {
         outbox.sendAside(session, "<presence type='unavailable'/>");
-      } else if (session && hasOtherPresence(old, changed)) introduce(session);
+      } else if (session && hasOtherPresence(old, changed)) reintroduce(session);
     },
     pump,
     async close(timeoutMs) {

@@ -204,9 +204,10 @@ const isPassing = (message: Element): boolean =>
 /** Text must fit a column: Postgres takes every character but NUL, which XML cannot carry either. */
 const readIncoming = (message: Element, type: string, stanza: string, ownJid: string): Incoming => {
   const { from = null, to = null, id = null } = message.attrs;
+  // The last one: Prosody 0.12 puts its own behind one that the sender has forged.
   const archived = message
     .getChildren('stanza-id', NS_STANZA_ID)
-    .find((element) => element.attrs.by === ownJid);
+    .findLast((element) => element.attrs.by === ownJid);
   const delay = message.getChild('delay', NS_DELAY) ?? message.getChild('x', NS_LEGACY_DELAY);
   return {
     stanza,

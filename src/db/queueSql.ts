@@ -126,22 +126,26 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
         returning q.id`,
     },
 
-    /** Settles rows: arrays of id, state, info, stanza id, link, shard, epoch. Returns those it did. */
+    /**
+     * Settles rows: arrays of id, state, info, stanza id, link, shard; and the shards held, with their
+     * epochs. Returns those it did.
+     */
     settle: {
       name: 'settle',
       text: `
-        with result as materialized (
-          select r.* from unnest($1::bigint[], $2::rowgram_state[], $3::text[], $4::text[], $5::bigint[],
-            $6::integer[], $7::bigint[]) as r (id, state, info, stanza_id, link_id, shard, epoch)
-          join rowgram_shards s on s.gateway = '${gateway}' and s.shard = r.shard and s.epoch = r.epoch
-        ), settled as (
+        with settled as (
           update ${name} q set
             settled = true, state = r.state, submission_info = r.info, stanza_id = r.stanza_id,
             submission_timestamp = case when r.state = 'submitted' then now() end,
             submission_failed = r.state = 'failed',
             ${linkColumn} = coalesce(q.${linkColumn}, r.link_id)
-          from result r
-          where q.id = r.id and not q.settled
+          from unnest($1::bigint[], $2::rowgram_state[], $3::text[], $4::text[], $5::bigint[],
+            $6::integer[]) as r (id, state, info, stanza_id, link_id, shard)
+          where q.id = r.id and not q.settled and r.shard = any(array(
+            select s.shard
+            from unnest($7::integer[], $8::bigint[]) as held (shard, epoch)
+            join rowgram_shards s on s.gateway = '${gateway}' and s.shard = held.shard
+              and s.epoch = held.epoch))
           returning q.id)
         select array(select id from settled) as settled, pg_notify('${name}_results', '')`,
     },

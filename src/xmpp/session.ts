@@ -3,6 +3,7 @@
  * when the other side is gone. What stanzas mean is its user's business.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Element } from '@xmpp/client';
 import { ConfigError, ProtocolError, RetryError } from '../errors.ts';
 import { retryMs, runAttempt } from './attempt.ts';
@@ -81,6 +82,8 @@ const LOGIN_MS = 25_000;
 const KEEP_ALIVE_MS = 60_000;
 const PATIENCE_MS = 30_000;
 const GOODBYE_MS = 2_000;
+/** For what is on its way to the database when we say goodbye. */
+const CATCH_UP_MS = 1_000;
 /** Slower than any server's throttle, so that a long backlog is not taken for a dead peer. */
 const SLOWEST_BYTES_PER_MS = 2;
 
@@ -96,8 +99,10 @@ export const readStreamError = (element: Element): Error => {
 
 const randomId = (): string => randomBytes(9).toString('base64url');
 
+/** @param resource empty to let the server choose one (RFC 6120 §7.6) */
 const formatBind = (resource: string): string =>
-  `<iq type='set' id='bind'><bind xmlns='${NS_BIND}'><resource>${escapeText(resource)}</resource></bind></iq>`;
+  `<iq type='set' id='bind'><bind xmlns='${NS_BIND}'>` +
+  `${resource === '' ? '' : `<resource>${escapeText(resource)}</resource>`}</bind></iq>`;
 
 const readBound = (iq: Element): string => {
   const bound = iq.getChild('bind', NS_BIND)?.getChildText('jid');
@@ -202,6 +207,7 @@ const createSession = async (
   let hasBegun = false;
   const early: { element: Element; counting: Counting }[] = [];
   const ended = Promise.withResolvers<void>();
+  const caughtUp = Promise.withResolvers<void>();
 
   const write = (text: string) => socket.write(text);
 
@@ -266,7 +272,7 @@ const createSession = async (
       if (committed === received) sendAcknowledgement();
       else isAcknowledgementOwed = true;
     } else if (element.is('a', NS_SM)) onAcknowledged(Number(element.attrs.h));
-    else if (['message', 'presence', 'iq'].includes(element.name)) {
+    else if (!isClosing && ['message', 'presence', 'iq'].includes(element.name)) {
       const isManaged = agreed?.hasManagement === true && counting === 'counted';
       if (isManaged) received = nextCount(received);
       if (takePong(element)) return;
@@ -334,6 +340,7 @@ const createSession = async (
     },
     commit(count) {
       committed = count;
+      if (isClosing && committed === received) caughtUp.resolve();
       if (isAcknowledgementOwed && isOpen) sendAcknowledgement();
     },
     pause: () => socket.pause(),
@@ -341,7 +348,12 @@ const createSession = async (
     isOpen: () => isOpen,
     async close() {
       if (!isOpen) return;
+      // What comes from now on is left to the offline store, and what came before is not: the server
+      // would keep for the next session what we store and do not acknowledge.
       isClosing = true;
+      const tired = delay(CATCH_UP_MS, undefined, { ref: false });
+      if (committed !== received) await Promise.race([caughtUp.promise, ended.promise, tired]);
+      if (!isOpen) return;
       if (agreement.hasManagement) sendAcknowledgement();
       write('</stream:stream>');
       const timeout = setTimeout(() => end(null), GOODBYE_MS);
