@@ -8,7 +8,7 @@ const SHORT_ROWS = 10_000;
 const MEGABYTE = 1e6;
 
 export const backlog = async (lab: Lab): Promise<Figure[]> => {
-  const rows = lab.scale === 'quick' ? 100_000 : Number(process.env.BROWS ?? 1_000_000);
+  const rows = lab.scale === 'quick' ? 100_000 : 1_000_000;
   const bench = await openBench(lab, rowgram);
   const short: number[] = [];
   for (let round = 0; round < 6; round += 1) {

@@ -20,13 +20,16 @@ const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));
 
 type Pending = { resolve(value: unknown): void; reject(error: Error): void };
 
-/** @param role an engine's name, or 'daemon' */
+/**
+ * @param role an engine's name, or 'daemon'
+ * @param nodeArgs besides those that we were started with, which are those of a daemon
+ */
 export const startChild = (role: string, url: string, nodeArgs: string[] = []): Child => {
-  const process = fork(WORKER, [role, url], { execArgv: nodeArgs });
+  const worker = fork(WORKER, [role, url], { execArgv: [...process.execArgv, ...nodeArgs] });
   const pending = new Map<number, Pending>();
   let listener: (started: Started) => void = () => {};
   let lastNumber = 0;
-  process.on('message', (message: Answer | Report) => {
+  worker.on('message', (message: Answer | Report) => {
     if ('started' in message) {
       listener(message.started);
       return;
@@ -36,14 +39,15 @@ export const startChild = (role: string, url: string, nodeArgs: string[] = []): 
     if (message.error === null) waiting?.resolve(message.value);
     else waiting?.reject(new Error(message.error));
   });
-  process.on('exit', (code) => {
+  worker.on('exit', (code) => {
     for (const { reject } of pending.values()) reject(new Error(`${role} has ended: ${code}`));
   });
   const send = (order: Order): Promise<unknown> =>
     new Promise((resolve, reject) => {
+      if (!worker.connected) throw new Error(`${role} has ended`);
       lastNumber += 1;
       pending.set(lastNumber, { resolve, reject });
-      process.send({ number: lastNumber, order } satisfies Message);
+      worker.send({ number: lastNumber, order } satisfies Message);
     });
   return {
     async consume(aim) {
@@ -59,9 +63,9 @@ export const startChild = (role: string, url: string, nodeArgs: string[] = []): 
       listener = given;
     },
     async close() {
-      if (process.exitCode !== null || process.signalCode !== null) return;
-      const ended = once(process, 'exit');
-      process.disconnect();
+      if (worker.exitCode !== null || worker.signalCode !== null) return;
+      const ended = once(worker, 'exit');
+      worker.disconnect();
       await ended;
     },
   };

@@ -69,7 +69,10 @@ export const openLab = async (
       return resource;
     },
     async close() {
-      for (const resource of resources.reverse()) await resource.close();
+      for (const resource of resources.reverse()) {
+        // After a failure some have ended already; the rest is to be closed all the same.
+        await resource.close().catch(() => {});
+      }
       for (const name of names) await admin.query(`drop database ${name} with (force)`);
       await admin.end();
       await server.stop();

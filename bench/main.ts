@@ -29,17 +29,28 @@ const findGroups = (bench: string, only: string | undefined) => {
   throw new ConfigError(`there is no figure '${only}'; there is ${names}`);
 };
 
+/** Rejects at Ctrl-C, so that servers and directories are cleared away. */
+const stopped = (): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+    }
+  });
+
 /** @returns the exit code */
 export const runBench = async ({ databaseUrl }: Config, args: string[]): Promise<number> => {
   const { values, positionals } = parseArgs({ args, options: OPTIONS, allowPositionals: true });
   const [bench = ''] = positionals;
   const groups = findGroups(bench, values.only);
+  const stop = stopped();
+  // Before the first race nobody listens; that race then ends at once.
+  stop.catch(() => {});
   const figures = [];
   for (const [name, measure] of groups) {
     say(`${bench}: ${name}`);
     const lab = await openLab(databaseUrl, values.quick ? 'quick' : 'full', say);
     try {
-      const measured = await measure(lab);
+      const measured = await Promise.race([measure(lab), stop]);
       figures.push(...measured);
       const lines = measured.map((figure) => `${formatFigure(bench, figure)}\n`);
       if (values.json) process.stdout.write(lines.join(''));

@@ -25,7 +25,13 @@ const createTemplate = async (url: string): Promise<void> => {
 };
 
 const runTests = (url: string, files: string[]): Promise<number> => {
-  const args = ['--test', '--test-timeout=240000', '--test-concurrency=3', '--test-force-exit', ...files];
+  const args = [
+    '--test',
+    '--test-timeout=240000',
+    '--test-concurrency=3',
+    '--test-force-exit',
+    ...files,
+  ];
   const env = { ...process.env, ROWGRAM_TEST_URL: withDatabase(url, TEMPLATE) };
   const child = spawn(process.execPath, args, { stdio: 'inherit', env });
   process.on('SIGINT', () => {});

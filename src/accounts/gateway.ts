@@ -105,9 +105,16 @@ export const createAccountsGateway = (
   let stateTimer: NodeJS.Timeout | null = null;
   const writeStates = async () => {
     stateTimer = null;
-    const batch = [...states.values()];
+    const batch = states;
     states = new Map();
-    if (batch.length > 0) await updateStates(db, batch);
+    if (batch.size === 0) return;
+    try {
+      await updateStates(db, [...batch.values()]);
+    } catch (error) {
+      // Under what has been said meanwhile.
+      states = new Map([...batch, ...states]);
+      throw error;
+    }
   };
   const report = (state: AccountState) => {
     states.set(state.accountId, state);
@@ -141,7 +148,8 @@ export const createAccountsGateway = (
     const closed = link.close(timeoutMs);
     closing.set(id, closed);
     await closed.finally(() => closing.delete(id));
-    if (links.has(id)) return;
+    // The account is on again, or another daemon's by now.
+    if (links.has(id) || !epochs().has(shardOf(id))) return;
     report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
     queue.recheckUnlinked();
   };

@@ -298,7 +298,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       // Else the server would send again what is on its way to the table.
       while (reception.uncommitted > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
       if (isResumable) resumption ??= await parts.selectResumption(account.id);
-      if (resumption && !resumption.fullJid.startsWith(`${ownJid}/`)) resumption = null;
+      if (resumption && !resumption.fullJid.startsWith(`${ownJid}/${resource}`)) resumption = null;
       signal.throwIfAborted();
       tell('connecting', null);
       const options = { jid: ownJid, password, resource, host, port, tls, ca, resumption };

@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { connect, type DatabaseAddress } from './connect.ts';
 import { createDoorbell, type Doorbell } from './doorbell.ts';
 import { createLinkBuffer, type LinkBuffer, type QueueRow } from './linkBuffer.ts';
-import { type Ownership, shardOf } from './ownership.ts';
+import { DEFAULT_SHARD, type Ownership, shardOf } from './ownership.ts';
 import { buildQueueSql, PAGE_ROWS, type QueueTable } from './queueSql.ts';
 
 export type Result = {
@@ -97,6 +97,8 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const unlinked = new Set<number | null>();
   let defaultId: number | null = null;
   let pending: Pending<Row>[] = [];
+  /** The epochs under which rows were last taken. */
+  const takenUnder = new Map<number, number>();
   const putOffs: { row: Row; afterMs: number; info: string }[] = [];
   let isClosed = false;
 
@@ -253,7 +255,11 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   /** Writes results under the epochs held now; those of shards that are gone are another's business. */
   const flush = async (client: pg.Client): Promise<void> => {
     const owned = epochs();
-    const batch = pending.filter(({ row }) => owned.has(shardOf(row.linkId))).slice(0, FLUSH_ROWS);
+    // A shard that has been given up keeps its epoch until another daemon takes it.
+    const epochOf = (shard: number): number => owned.get(shard) ?? takenUnder.get(shard) ?? -1;
+    const batch = pending
+      .filter(({ row, linkId }) => owned.has(shardOf(row.linkId)) || !links.has(linkId))
+      .slice(0, FLUSH_ROWS);
     const shards = [...new Set(batch.map(({ row }) => shardOf(row.linkId)))];
     const written = await client.query<{ settled: number[] }>({
       ...sql.settle,
@@ -265,7 +271,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
         batch.map(({ linkId }) => linkId),
         batch.map(({ row }) => shardOf(row.linkId)),
         shards,
-        shards.map((shard) => owned.get(shard) ?? -1),
+        shards.map(epochOf),
       ],
     });
     const done = new Set(batch);
@@ -436,6 +442,10 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const takeFrom = (link: OpenLink<Row>, count: number): Row[] => {
     if (!epochs().has(shardOf(link.id))) return [];
     const now = Date.now();
+    for (const shard of [shardOf(link.id), DEFAULT_SHARD]) {
+      const epoch = epochs().get(shard);
+      if (epoch !== undefined) takenUnder.set(shard, epoch);
+    }
     const rows = link.buffer.take(count, now);
     if (link.buffer.isLow() && link.buffer.nextPage() !== null) {
       link.isHungry = true;

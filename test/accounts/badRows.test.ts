@@ -143,8 +143,9 @@ const holdBadRows = (peer: Peer) => {
   });
 
   test('the rows without an account wait for the default one while it is disabled', async () => {
-    const columns = { enabled: false, is_default: true };
-    const id = await scene.addAccount('chosen', columns);
+    const id = await scene.addAccount('chosen', { is_default: true });
+    await scene.db.rows('update xmpp_accounts set enabled = false where id = $1', [id]);
+    await scene.db.until("select from xmpp_accounts where id = $1 and state = 'off'", [id]);
     const row = await scene.insert({ message_to: bob, message_body: 'by the chosen one' });
     await scene.db.until(
       "select from xmpp_tx_queue where id = $1 and submission_info like '%is disabled'",

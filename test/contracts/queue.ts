@@ -30,6 +30,8 @@ type Collector<Row extends QueueRow> = {
   takeAtOnce(count: number): void;
   onRow(handle: (row: Row, link: Link<Row>) => void): void;
   pump(): void;
+  /** How often the queue has said that there may be something. */
+  askedCount(): number;
   /** Settles when `isTrue`, asked after each take. */
   until(isTrue: () => boolean, timeoutMs?: number): Promise<void>;
 };
@@ -53,13 +55,18 @@ const createCollector = <Row extends QueueRow>(
     events.emit('taken');
   };
   // A queue may call before it has returned the link.
-  const link: Link<Row> = openLink(() => queueMicrotask(pump));
+  let asked = 0;
+  const link: Link<Row> = openLink(() => {
+    asked += 1;
+    queueMicrotask(pump);
+  });
   // Whoever opens a link asks it first; from then on it calls.
   queueMicrotask(pump);
   return {
     link,
     taken,
     pump,
+    askedCount: () => asked,
     takeAtOnce(count) {
       atOnce = count;
     },
@@ -410,6 +417,20 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     assert.ok(waiting.next_try_at instanceof Date);
     await reader.settled(3);
     assert.deepEqual(idsOf(link.taken), [first, third, first, second]);
+  });
+
+  test(named('a row whose next try has come is told once, not over and over'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    link.onRow((row, queue) => queue.putOff(row, 50, 'busy'));
+    await reader.insert([{}]);
+    await link.until(() => link.taken.length === 1);
+    link.takeAtOnce(0);
+    await reader.db.until(`select from ${table.name} where next_try_at < now()`);
+    await reader.asleep();
+    const before = link.askedCount();
+    await reader.db.rows('select pg_sleep(0.5)');
+    assert.ok(link.askedCount() - before < 20, `asked ${link.askedCount() - before} times`);
   });
 
   test(named('rows given back are first in line again'), async () => {
