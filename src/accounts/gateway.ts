@@ -46,6 +46,8 @@ export const createAccountsGateway = (
   const log = parentLog.child({ gateway: 'xmpp' });
   const links = new Map<number, Link>();
   const closing = new Map<number, Promise<void>>();
+  /** Shards that are being given up, by their epochs: nothing new is begun for them. */
+  const leaving = new Map<number, number>();
   const turns = createTurns();
   let accounts: readonly Account[] = [];
   let defaultAccount: Account | undefined;
@@ -56,6 +58,10 @@ export const createAccountsGateway = (
   const missing = new Set<number>();
 
   const epochs = () => ownership.epochs('xmpp');
+  const isOurs = (shard: number): boolean => {
+    const epoch = epochs().get(shard);
+    return epoch !== undefined && epoch !== leaving.get(shard);
+  };
   const inbox = createInbox({ address, epochs, log });
 
   const describeAbsent = (linkId: number | null): string | null => {
@@ -149,7 +155,7 @@ export const createAccountsGateway = (
     closing.set(id, closed);
     await closed.finally(() => closing.delete(id));
     // The account is on again, or another daemon's by now.
-    if (links.has(id) || !epochs().has(shardOf(id))) return;
+    if (links.has(id) || !isOurs(shardOf(id))) return;
     report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
     queue.recheckUnlinked();
   };
@@ -170,8 +176,9 @@ export const createAccountsGateway = (
   };
 
   const chooseDefault = () => {
-    const isOurs = epochs().has(DEFAULT_SHARD) && defaultAccount && links.has(defaultAccount.id);
-    queue.setDefault(isOurs && defaultAccount ? defaultAccount.id : null);
+    const id = defaultAccount?.id;
+    const isServed = id !== undefined && links.has(id) && isOurs(DEFAULT_SHARD);
+    queue.setDefault(isServed ? id : null);
   };
 
   return {
@@ -187,8 +194,7 @@ export const createAccountsGateway = (
       secret = await selectSecret(db);
       accounts = await selectAccounts(db);
       defaultAccount = findDefault(accounts);
-      const owned = epochs();
-      const own = accounts.filter(({ id }) => owned.has(shardOf(id)));
+      const own = accounts.filter(({ id }) => isOurs(shardOf(id)));
       await updateOff(
         db,
         own.filter(({ enabled }) => !enabled).map(({ id }) => id),
@@ -207,6 +213,7 @@ export const createAccountsGateway = (
       queue.setDefault(null);
     },
     async release(shard) {
+      leaving.set(shard, epochs().get(shard) ?? 0);
       if (shard === DEFAULT_SHARD) queue.setDefault(null);
       const ids = [...links.keys()].filter((id) => shardOf(id) === shard);
       await Promise.all(ids.map((id) => closeLink(id, FLUSH_MS)));

@@ -171,8 +171,9 @@ const createTenure = async (
   };
 
   const release = async (owner: Owner, shard: number) => {
-    held.get(owner.gateway)?.delete(shard);
+    // Held until the last result is written under its epoch.
     await owner.release(shard);
+    held.get(owner.gateway)?.delete(shard);
     await client.query(RELEASE_SHARD, [owner.gateway, shard]);
   };
 

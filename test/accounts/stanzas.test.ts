@@ -126,7 +126,7 @@ test("a row's own stanza keeps its content, and gets our id and no sender", () =
 
 test('an empty own stanza, and one whose text ends in />, stay whole', () => {
   assert.equal(own("<message to='a@b'/>").getChildElements().length, 1);
-  assert.equal(own("<message to='a@b'>/&gt;</message>").getText(), '/>');
+  assert.equal(own("<message to='a@b'>/&gt;</message>").text(), '/>');
 });
 
 test("an own stanza that is no message of a user's is refused", () => {

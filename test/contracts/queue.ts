@@ -285,22 +285,27 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     }
   });
 
-  test(named('a producer that saw the reader awake and commits later is not missed'), async () => {
-    await using reader = await open();
-    const link = reader.collect();
+  /** A transaction that has seen the reader awake; the rows of others wake it until then. */
+  const openProducer = async (
+    reader: Awaited<ReturnType<typeof open>>,
+    link: Collector<Row>,
+  ): Promise<pg.Client> => {
     const producer = await connect(reader.db.address, 'producer');
     const tryLock = `select pg_try_advisory_xact_lock_shared(
       '${table.name}'::regclass::oid::integer, 1) as "isAwake"`;
-    // It must insert before the reader sleeps; rows of others wake it until it has.
-    let others = 0;
-    for (;;) {
+    for (let others = 1; ; others += 1) {
       await producer.query('begin');
-      if ((await producer.query(tryLock)).rows[0].isAwake) break;
+      if ((await producer.query(tryLock)).rows[0].isAwake) return producer;
       await producer.query('rollback');
       await reader.insert([{}]);
-      others += 1;
       await link.until(() => link.taken.length === others, SOON_MS);
     }
+  };
+
+  test(named('a producer that saw the reader awake and commits later is not missed'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    const producer = await openProducer(reader, link);
     const [early] = await reader.insert([{}], producer);
     await reader.arming();
     // Who comes while the reader waits rings, though it does not sleep yet.
@@ -310,6 +315,29 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     await producer.query('commit');
     await producer.end();
     await link.until(() => idsOf(link.taken).includes(early ?? 0), SOON_MS);
+  });
+
+  test(named('rows of other shards go out while the reader waits for a producer'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    const producer = await openProducer(reader, link);
+    await reader.arming();
+    const others = Array.from({ length: 40 }, (_, at) => reader.collect(at + 2));
+    await reader.insert(others.map((_, at) => ({ [table.linkColumn]: at + 2 })));
+    await Promise.all(others.map((other) => other.until(() => other.taken.length === 1, SOON_MS)));
+    await producer.end();
+  });
+
+  test(named('a shard that comes while the reader waits for a producer rings, too'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    const producer = await openProducer(reader, link);
+    await reader.arming();
+    await reader.setDefault(1);
+    await producer.end();
+    await reader.asleep();
+    const [id] = await reader.insert([{ [table.linkColumn]: null }]);
+    await link.until(() => idsOf(link.taken).includes(id ?? 0), SOON_MS);
   });
 
   test(named('20,000 rows of one statement all go out, in order and once'), async () => {
