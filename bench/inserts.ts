@@ -80,9 +80,9 @@ export const inserts = async (lab: Lab): Promise<Figure[]> => {
     { writers: 32, amount: 0.75 },
   ]) {
     const rates = { ours: [] as number[], plain: [] as number[], notifying: [] as number[] };
-    for (let round = 0; round < (isQuick ? 1 : 5); round += 1) {
+    for (let round = 0; round < (isQuick ? 1 : 7); round += 1) {
       for (const name of ['ours', 'plain', 'notifying'] as const) {
-        const rate = await measureInserts(benches[name], write, writers, isQuick ? 1 : 3);
+        const rate = await measureInserts(benches[name], write, writers, isQuick ? 1 : 2);
         lab.say(`inserts, ${writers} writers, ${name}: ${Math.round(rate)} rows/s`);
         rates[name].push(rate);
       }

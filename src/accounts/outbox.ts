@@ -29,7 +29,7 @@ export type Outbox = {
   /** The session ended by `error` with rows in doubt; one of them may be why. */
   suspect(rows: QueueLink<TxRow>, error: Error): void;
   giveBack(rows: QueueLink<TxRow>): void;
-  /** Waits until nothing is in doubt. */
+  /** Takes no more rows, and waits until nothing is in doubt. */
   settled(timeoutMs: number): Promise<void>;
 };
 
@@ -56,6 +56,7 @@ type Parts = {
 export const createOutbox = ({ build, log }: Parts): Outbox => {
   let inDoubt: Sent[] = [];
   let bytesInDoubt = 0;
+  let isEnding = false;
   /** Stanzas sent on this stream and acknowledged, modulo 2^32: says what a resumed stream missed. */
   let handledCount = 0;
   /** Rows that were in doubt when a stream error came: they are sent one by one. */
@@ -106,6 +107,7 @@ export const createOutbox = ({ build, log }: Parts): Outbox => {
   };
 
   const room = (): number => {
+    if (isEnding) return 0;
     if (suspects.size > 0) return inDoubt.length === 0 ? 1 : 0;
     return bytesInDoubt >= WINDOW_BYTES ? 0 : WINDOW_ROWS - inDoubt.length;
   };
@@ -165,6 +167,7 @@ export const createOutbox = ({ build, log }: Parts): Outbox => {
     },
     giveBack,
     async settled(timeoutMs) {
+      isEnding = true;
       const giveUpAt = Date.now() + timeoutMs;
       while (rowsInDoubt().length > 0 && Date.now() < giveUpAt) {
         await new Promise((done) => setTimeout(done, SETTLE_POLL_MS));

@@ -1,4 +1,5 @@
 /** Which reports on sent messages are to be believed: those that come from whom the message went to. */
+import { parseFragment } from '../xmpp/wire/fragment.ts';
 import { bareJid } from '../xmpp/wire/jid.ts';
 import type { RowKey } from './stanzaId.ts';
 import type { Report } from './stanzas.ts';
@@ -16,11 +17,15 @@ const readBare = (text: string | null | undefined): string | null => {
   }
 };
 
-// The recipient of a row's own stanza stands in it; it was parsed when it was sent.
-const recipientOf = ({ to, stanza }: Reported): string | null =>
-  stanza === null
-    ? to
-    : (/^[^>]*?\sto\s*=\s*(?:'([^']*)'|"([^"]*)")/s.exec(stanza)?.slice(1).find(Boolean) ?? null);
+/** The recipient of a row; that of its own stanza stands in it, as it was parsed when it was sent. */
+const recipientOf = ({ to, stanza }: Reported): string | null => {
+  if (stanza === null) return to;
+  try {
+    return parseFragment(stanza, { maxStanzaBytes: stanza.length * 4 }).attrs.to ?? null;
+  } catch {
+    return null;
+  }
+};
 
 const isFromRecipient = (report: ClaimedReport, row: Reported): boolean => {
   const from = readBare(report.from);

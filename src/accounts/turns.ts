@@ -3,20 +3,20 @@
 const AT_ONCE = 10;
 const AT_ONCE_PER_HOST = 5;
 
-type Waiting = { host: string; admit: () => void };
+type Turn = { host: string; admit: () => void };
 
 export const createTurns = () => {
-  let waiting: Waiting[] = [];
-  let inside: string[] = [];
+  let waiting: Turn[] = [];
+  let inside: Turn[] = [];
 
   const admitNext = () => {
     if (inside.length >= AT_ONCE) return;
     const isFull = (host: string) =>
-      inside.filter((other) => other === host).length >= AT_ONCE_PER_HOST;
+      inside.filter((other) => other.host === host).length >= AT_ONCE_PER_HOST;
     const next = waiting.find(({ host }) => !isFull(host));
     if (!next) return;
     waiting = waiting.filter((other) => other !== next);
-    inside.push(next.host);
+    inside.push(next);
     next.admit();
     admitNext();
   };
@@ -25,12 +25,12 @@ export const createTurns = () => {
     /** Waits for a turn. @returns what ends it */
     async enter(host: string): Promise<() => void> {
       const admitted = Promise.withResolvers<void>();
-      waiting.push({ host, admit: admitted.resolve });
+      const turn = { host, admit: admitted.resolve };
+      waiting.push(turn);
       admitNext();
       await admitted.promise;
       return () => {
-        const at = inside.indexOf(host);
-        if (at >= 0) inside.splice(at, 1);
+        inside = inside.filter((other) => other !== turn);
         admitNext();
       };
     },

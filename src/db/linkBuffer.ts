@@ -107,12 +107,11 @@ export const createLinkBuffer = <Row extends QueueRow>(orderKey: (row: Row) => s
       return taken;
     },
 
-    /** The earliest next try of a waiting row, in milliseconds. */
-    nextTryAt(): number | null {
+    /** The earliest next try of a waiting row that is not before `since`, in milliseconds. */
+    nextTryAt(since = 0): number | null {
       if (!someWait) return null;
-      const times = rows.map((row) => row.nextTryAt ?? Number.POSITIVE_INFINITY);
-      const earliest = Math.min(...times);
-      return Number.isFinite(earliest) ? earliest : null;
+      const times = rows.flatMap(({ nextTryAt: at }) => (at !== null && at >= since ? at : []));
+      return times.length === 0 ? null : Math.min(...times);
     },
 
     /** Taken rows come back to their place. */

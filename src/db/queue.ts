@@ -66,6 +66,7 @@ export type QueueParts<Row extends QueueRow> = {
 /** How the reader spends its time, in milliseconds. */
 const LINGER_MS = 30;
 const POLL_MS = 4;
+const ARMING_MS = 20;
 const FLUSH_MS = 10;
 const SAFETY_MS = 30_000;
 const RETRY_MS = 250;
@@ -76,6 +77,8 @@ type OpenLink<Row extends QueueRow> = {
   buffer: LinkBuffer<Row>;
   /** Whether it has asked for rows that are still in the table. */
   isHungry: boolean;
+  /** Rows whose next try came before this have been told, in milliseconds. */
+  toldAt: number;
   onRows: () => void;
 };
 type Pending<Row> = Result & { row: Row; linkId: number };
@@ -316,6 +319,8 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     wakeUp = Promise.withResolvers<void>();
     const now = Date.now();
     let hasWorked = false;
+    // Before rows are read anew: the table must know of them.
+    if (putOffs.length > 0) await writePutOffs(client);
     if (mustResync || now >= resyncAt) await resync(client);
     if (mustRecheck) await recheckHeld(client);
     const jobs: Promise<unknown>[] = [];
@@ -329,7 +334,6 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     // The connection works them off in order, the next one's wait overlapping the last one's reading.
     const found = await Promise.all(jobs);
     if (found.includes(true)) hasWorked = true;
-    if (putOffs.length > 0) await writePutOffs(client);
     if (now >= dueAt) await fetchDue(client);
     if (now >= expireAt) await expire(client);
     if (unlinked.size > 0) {
@@ -344,7 +348,9 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   };
 
   const nextTimer = (): number => {
-    const tries = [...links.values()].map(({ buffer }) => buffer.nextTryAt() ?? Infinity);
+    const tries = [...links.values()].map(
+      ({ buffer, toldAt }) => buffer.nextTryAt(toldAt) ?? Infinity,
+    );
     return Math.min(dueAt, expireAt, resyncAt, ...tries);
   };
 
@@ -358,25 +364,35 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const wakeWaiting = (): void => {
     const now = Date.now();
     for (const link of links.values()) {
-      const at = link.buffer.nextTryAt();
-      if (at !== null && at <= now) link.onRows();
+      const at = link.buffer.nextTryAt(link.toldAt);
+      if (at === null || at > now) continue;
+      // Told once; a link that cannot take it now asks when it can.
+      link.toldAt = now;
+      link.onRows();
     }
   };
 
   /** Armed, the reader does all but look for rows; a ring ends it. */
-  const sleep = async (client: pg.Client, bell: Doorbell): Promise<void> => {
-    const arming = bell.arm(ownShards());
+  const sleep = async (
+    client: pg.Client,
+    bell: Doorbell,
+    bellLost: Promise<never>,
+  ): Promise<void> => {
+    const shards = ownShards();
+    const arming = bell.arm(shards);
     arming.catch(() => {});
     while (!bell.isArmed()) {
-      await rest(SAFETY_MS, arming);
-      // A waiter refuses the producers their lock as an armed bell does, so they ring already.
-      await step(client, false);
+      // The locks are taken one by one: behind the one that is waited for, producers do not ring yet.
+      await rest(ARMING_MS, arming);
+      await step(client, true);
       if (isClosed) return;
     }
     // Rows of producers that saw the reader awake are visible by now.
-    let mustWake = await fetchWindow(client);
+    const hasFound = await fetchWindow(client);
+    // Shards that came meanwhile are not armed.
+    let mustWake = hasFound || shards.join() !== ownShards().join();
     while (!mustWake && !isClosed) {
-      await rest(nextTimer() - Date.now());
+      await rest(nextTimer() - Date.now(), bellLost);
       mustWake = isRung || mustResync;
       if (mustWake) break;
       await step(client, false);
@@ -388,6 +404,10 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const live = async (client: pg.Client, bellClient: pg.Client): Promise<void> => {
     await client.query(sql.prepare);
     const bell = createDoorbell(bellClient, table.name);
+    // Its locks are gone with it: nobody would ring.
+    const bellLost = Promise.withResolvers<never>();
+    bellLost.promise.catch(() => {});
+    bellClient.once('end', () => bellLost.reject(new Error('the doorbell connection was ended')));
     mustResync = true;
     let quietSince = Date.now();
     while (!isClosed) {
@@ -397,7 +417,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
         continue;
       if (Date.now() - quietSince < LINGER_MS) await rest(POLL_MS);
       else {
-        await sleep(client, bell);
+        await sleep(client, bell, bellLost.promise);
         quietSince = Date.now();
       }
     }
@@ -461,7 +481,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
 
   const openLink = (linkId: number, onRows: () => void): Link<Row> => {
     const buffer = createLinkBuffer<Row>(orderKey);
-    const link: OpenLink<Row> = { id: linkId, buffer, isHungry: false, onRows };
+    const link: OpenLink<Row> = { id: linkId, buffer, isHungry: false, toldAt: 0, onRows };
     // Results of its last life are not written yet: until they are, the table still calls them queued.
     for (const { row } of pending.filter((result) => result.linkId === linkId)) buffer.hold(row.id);
     links.set(linkId, link);

@@ -123,10 +123,8 @@ const collectEvidence = async (
 /** Lets all that is under way arrive; what does not is for the judge. */
 const settle = async (world: World, load: Load, say: ChaosOptions['say']): Promise<void> => {
   await load.quiet();
-  // What was sent last comes last, and what came before it can only be lost.
-  for (const account of world.accounts) {
-    account.proxy.reset();
-  }
+  // Each account connects once more, over a network that is whole.
+  for (const { proxy } of world.accounts) proxy.reset();
   const isEmpty = async () => {
     const [row] = await query<{ left: number }>(
       world,

@@ -58,7 +58,7 @@ const BAD: Record<string, Partial<Evidence>> = {
     arrivals: [...GOOD.arrivals, arrival('a:3', { id: 'x' })],
   },
   'a:1 arrived out of order': { arrivals: [arrival('a:3'), arrival('a:1')] },
-  'more than 100 copies: link 1 after fault 0': { arrivals: [...GOOD.arrivals, ...copies] },
+  '102 copies, where 100 may be: link 1 after fault 0': { arrivals: [...GOOD.arrivals, ...copies] },
   's:1 was acknowledged and is no row': { received: [] },
   's:1 was received twice': { received: [letter('s:1'), letter('s:1')] },
   's:1 was received out of order': { received: [letter('s:2'), letter('s:1')] },

@@ -110,12 +110,18 @@ const groupAt = (faults: Inflicted[], at: number): { first: number; size: number
   return { first, size: last - first + 1 };
 };
 
+/** When all had recovered from a fault and those that followed at once. */
+const recoveredAt = (faults: Inflicted[], index: number): number => {
+  const last = faults.slice(index).find(({ recoveryMs }) => recoveryMs !== null);
+  return last ? last.healedAt + (last.recoveryMs ?? 0) : Number.POSITIVE_INFINITY;
+};
+
 const isServersLoss = ({ faults, serverLoses }: Evidence, at: number): boolean =>
   faults.some(
-    ({ kind, startedAt, healedAt, recoveryMs }) =>
+    ({ kind, startedAt }, index) =>
       serverLoses.includes(kind) &&
       at >= startedAt - LOSS_MS &&
-      at <= healedAt + (recoveryMs ?? 0) + LOSS_MS,
+      at <= recoveredAt(faults, index) + LOSS_MS,
   );
 
 type Court = { costAt(at: number): Cost; accuse(text: string): void };
@@ -144,14 +150,16 @@ const judgeArrivals = (evidence: Evidence, { costAt, accuse }: Court): void => {
     if (!row) accuse(`${body} arrived and is no committed row`);
     else if (row.stanzaId !== id) accuse(`${body} arrived as ${id}, its row has ${row.stanzaId}`);
   }
-  const copiesByGroup = new Map<string, number>();
+  const copiesByGroup = new Map<string, { count: number; most: number }>();
   for (const { body, at } of findCopies(arrivals)) {
     costAt(at).doubled += 1;
     const { first, size } = groupAt(faults, at);
     const group = `link ${byBody.get(body)?.linkId} after fault ${first}`;
-    const count = (copiesByGroup.get(group) ?? 0) + 1;
-    copiesByGroup.set(group, count);
-    if (count === WINDOW_ROWS * size + 1) accuse(`more than ${count - 1} copies: ${group}`);
+    const { count, most } = copiesByGroup.get(group) ?? { count: 0, most: 0 };
+    copiesByGroup.set(group, { count: count + 1, most: Math.max(most, size * WINDOW_ROWS) });
+  }
+  for (const [group, { count, most }] of copiesByGroup) {
+    if (count > most) accuse(`${count} copies, where ${most} may be: ${group}`);
   }
   for (const recipient of new Set(arrivals.map((arrival) => arrival.recipient))) {
     const own = arrivals.filter((arrival) => arrival.recipient === recipient);

@@ -334,6 +334,9 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     const producer = await openProducer(reader, link);
     await reader.arming();
     await reader.setDefault(1);
+    // This one rings; when it is taken the reader has looked at its shards again.
+    const [before] = await reader.insert([{}]);
+    await link.until(() => idsOf(link.taken).includes(before ?? 0), SOON_MS);
     await producer.end();
     await reader.asleep();
     const [id] = await reader.insert([{ [table.linkColumn]: null }]);

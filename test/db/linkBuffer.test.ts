@@ -174,6 +174,8 @@ test('a row put off waits with those behind it, and the time of the earliest is 
   assert.ok(first);
   buffer.giveBack([{ ...first, nextTryAt: 500 }]);
   assert.equal(buffer.nextTryAt(), 500);
+  assert.equal(buffer.nextTryAt(500), 500);
+  assert.equal(buffer.nextTryAt(501), null);
   assert.deepEqual(ids(buffer.take(9, 499)), [3]);
   assert.deepEqual(ids(buffer.take(9, 500)), [1, 2]);
   assert.equal(buffer.nextTryAt(), null);
