@@ -74,6 +74,9 @@ const serverSettings = (sockets: string): Record<string, string> => ({
   log_min_error_statement: 'panic',
   log_error_verbosity: 'terse',
   log_checkpoints: 'off',
+  // A long backlog is settled without a checkpoint in between.
+  max_wal_size: '4GB',
+  wal_compression: 'on',
 });
 
 /** Settles when the child has ended, or could not be spawned. */
