@@ -18,7 +18,7 @@ import {
 } from '../xmpp/session.ts';
 import { bareJid, parseJid } from '../xmpp/wire/jid.ts';
 import { decideRest, isResting, type Rest } from './backoff.ts';
-import type { Inbox } from './inbox.ts';
+import type { Inbox, Letter } from './inbox.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
 import { formatStanzaId, parseStanzaId } from './stanzaId.ts';
 import {
@@ -120,7 +120,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   /** The presence that the server was last told. */
   let introduction = '';
   /** What the current stream has brought: the last stanza's number, messages not yet committed. */
-  let reception = { lastCount: 0, uncommitted: 0 };
+  let reception = { uncommitted: 0 };
   const track = { failures: 0, conflicts: [] as number[] };
 
   const outbox: Outbox = createOutbox({
@@ -165,11 +165,12 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (resumption && own === reception) resumption.h = count;
   };
 
-  const receiveMessage = (stanza: Element, count: number | null) => {
-    const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
-    const key = seen ? parseStanzaId(parts.secret(), seen.id) : null;
-    // An error that is none of a sent row is kept as a message of its own.
-    const isOurs = seen !== null && key !== null;
+  /** No more is acknowledged than the table knows of: a stream is not resumed from a count that goes back. */
+  const put = (
+    content: Pick<Letter, 'incoming' | 'report'>,
+    count: number | null,
+    onStored: (receiver: Session | null) => void = () => {},
+  ) => {
     const receiver = session;
     const streamId = receiver?.streamId;
     const own = reception;
@@ -177,25 +178,36 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     inbox.put({
       accountId: account.id,
       ownJid,
-      incoming: isOurs && seen.kind === 'failed' ? null : incoming,
-      report: isOurs ? { ...seen, key, accountId: account.id } : null,
+      ...content,
       progress: streamId && count !== null ? { streamId, h: count } : null,
       onCommitted() {
         own.uncommitted -= 1;
-        log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
-        // What is no message was dealt with on arrival.
-        if (count !== null) commit(receiver, own, own.uncommitted === 0 ? own.lastCount : count);
+        if (count !== null) commit(receiver, own, count);
         if (own.uncommitted < BACKLOG_MAX / 2) receiver?.resume();
-        if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
-          outbox.sendAside(receiver, buildReceipt(stanza));
-        }
+        onStored(receiver);
       },
     });
     if (own.uncommitted > BACKLOG_MAX) receiver?.pause();
   };
 
+  const receiveMessage = (stanza: Element, count: number | null) => {
+    const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
+    const key = seen ? parseStanzaId(parts.secret(), seen.id) : null;
+    // An error that is none of a sent row is kept as a message of its own.
+    const isOurs = seen !== null && key !== null;
+    const content = {
+      incoming: isOurs && seen.kind === 'failed' ? null : incoming,
+      report: isOurs ? { ...seen, key, accountId: account.id } : null,
+    };
+    put(content, count, (receiver) => {
+      log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
+      if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
+        outbox.sendAside(receiver, buildReceipt(stanza));
+      }
+    });
+  };
+
   const receive = (stanza: Element, count: number | null) => {
-    if (count !== null) reception.lastCount = count;
     if (stanza.name === 'message') {
       receiveMessage(stanza, count);
       return;
@@ -204,7 +216,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (answer && session) outbox.sendAside(session, answer);
     const { from, type } = stanza.attrs;
     if (stanza.name === 'presence' && type === 'subscribe' && from) answerSubscription(from);
-    if (count !== null && reception.uncommitted === 0) commit(session, reception, count);
+    if (count !== null) put({ incoming: null, report: null }, count);
   };
 
   const receiveSafely = (stanza: Element, count: number | null) => {
@@ -272,7 +284,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     rest = null;
     const { fullJid, streamId, location, isResumed, via } = opened;
     if (rows) outbox.begin(rows, opened);
-    reception = { lastCount: isResumed ? (resumption?.h ?? 0) : 0, uncommitted: 0 };
+    reception = { uncommitted: 0 };
     if (!isResumed) {
       resumption = streamId ? { id: streamId, h: 0, location, fullJid } : null;
       if (resumption) await parts.upsertResumption(account.id, { ...resumption });

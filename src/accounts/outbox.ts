@@ -11,6 +11,8 @@ import { buildMessage } from './stanzas.ts';
 
 /** Rows in doubt at most. */
 const WINDOW_ROWS = 100;
+/** Rows at most that a crash would send again: in doubt, or acknowledged and not yet settled in the table. */
+const REPEATED_ROWS = 200;
 /** Bytes on the way at most, or one row: what a throttled server swallows would look dead. */
 const WINDOW_BYTES = 32_768;
 const SETTLE_POLL_MS = 10;
@@ -106,14 +108,15 @@ export const createOutbox = ({ build, log }: Parts): Outbox => {
     }
   };
 
-  const room = (): number => {
+  const room = (rows: QueueLink<TxRow>): number => {
     if (isEnding) return 0;
     if (suspects.size > 0) return inDoubt.length === 0 ? 1 : 0;
-    return bytesInDoubt >= WINDOW_BYTES ? 0 : WINDOW_ROWS - inDoubt.length;
+    if (bytesInDoubt >= WINDOW_BYTES) return 0;
+    return Math.min(WINDOW_ROWS, REPEATED_ROWS - rows.unsettled()) - inDoubt.length;
   };
 
   const pump = (rows: QueueLink<TxRow>, session: Session) => {
-    const free = room();
+    const free = room(rows);
     // Refilled by halves, so that writes stay large.
     if (free < 1 || (suspects.size === 0 && free < WINDOW_ROWS / 2)) return;
     const taken = rows.take(free);

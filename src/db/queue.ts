@@ -27,6 +27,8 @@ export type Link<Row extends QueueRow> = {
   /** Rows to send now, first ones first; each must be settled, put off or given back. */
   take(count: number): Row[];
   settle(row: Row, result: Result): void;
+  /** Results not yet written: after a crash their rows are still queued. `onRows` follows each write. */
+  unsettled(): number;
   /** The row is tried again after `afterMs`; later rows with its order key wait behind it. */
   putOff(row: Row, afterMs: number, info: string): void;
   /** Taken rows whose fate is unknown: they are first in line again. */
@@ -79,6 +81,7 @@ type OpenLink<Row extends QueueRow> = {
   isHungry: boolean;
   /** Rows whose next try came before this have been told, in milliseconds. */
   toldAt: number;
+  unsettled: number;
   onRows: () => void;
 };
 type Pending<Row> = Result & { row: Row; linkId: number };
@@ -279,7 +282,15 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     });
     const done = new Set(batch);
     pending = pending.filter((result) => !done.has(result));
-    for (const { row, linkId } of batch) links.get(linkId)?.buffer.release(row.id);
+    const freed = new Set<OpenLink<Row>>();
+    for (const { row, linkId } of batch) {
+      const link = links.get(linkId);
+      if (!link) continue;
+      link.buffer.release(row.id);
+      link.unsettled -= 1;
+      freed.add(link);
+    }
+    for (const link of freed) link.onRows();
     const settled = new Set(written.rows[0]?.settled.map(Number));
     const others = batch.filter(({ row, state }) => state === 'submitted' && !settled.has(row.id));
     if (others.length > 0) {
@@ -451,6 +462,8 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
 
   const settle = (linkId: number, row: Row, result: Result): void => {
     pending.push({ ...result, row, linkId });
+    const link = links.get(linkId);
+    if (link) link.unsettled += 1;
     if (pending.length >= FLUSH_ROWS) wake();
     else
       flushTimer ??= setTimeout(() => {
@@ -481,13 +494,24 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
 
   const openLink = (linkId: number, onRows: () => void): Link<Row> => {
     const buffer = createLinkBuffer<Row>(orderKey);
-    const link: OpenLink<Row> = { id: linkId, buffer, isHungry: false, toldAt: 0, onRows };
+    const link: OpenLink<Row> = {
+      id: linkId,
+      buffer,
+      isHungry: false,
+      toldAt: 0,
+      unsettled: 0,
+      onRows,
+    };
     // Results of its last life are not written yet: until they are, the table still calls them queued.
-    for (const { row } of pending.filter((result) => result.linkId === linkId)) buffer.hold(row.id);
+    for (const { row } of pending.filter((result) => result.linkId === linkId)) {
+      buffer.hold(row.id);
+      link.unsettled += 1;
+    }
     links.set(linkId, link);
     return {
       take: (count) => takeFrom(link, count),
       settle: (row, result) => settle(linkId, row, result),
+      unsettled: () => link.unsettled,
       putOff(row, afterMs, info) {
         putOffs.push({ row, afterMs, info });
         const nextTryAt = Date.now() + afterMs;
