@@ -81,7 +81,7 @@ comment on column xmpp_accounts.send_receipts is
 comment on column xmpp_accounts.max_stanza_bytes is
   'Rows that would be larger on the wire fail. Most servers end the stream at 262144.';
 comment on column xmpp_accounts.state is
-  'Observed: off, connecting, online, backoff (tries again at next_try_at), refused (rests until the row changes), conflict (another client took the resource).';
+  'Observed: off, connecting, online, backoff (tries again at next_try_at), refused (rests until the row changes, or until next_try_at where that is set), conflict (another client took the resource).';
 comment on column xmpp_accounts.state_info is 'Observed: the reason of the state in words.';
 comment on column xmpp_accounts.state_changed_at is 'Observed: since when.';
 comment on column xmpp_accounts.next_try_at is 'Observed: when a connection is tried again.';
