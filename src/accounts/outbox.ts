@@ -12,7 +12,7 @@ import { buildMessage } from './stanzas.ts';
 /** Rows in doubt at most. */
 const WINDOW_ROWS = 100;
 /** Rows at most that a crash would send again: in doubt, or acknowledged and not yet settled in the table. */
-const REPEATED_ROWS = 200;
+const REPEATED_ROWS = 400;
 /** Bytes on the way at most, or one row: what a throttled server swallows would look dead. */
 const WINDOW_BYTES = 32_768;
 const SETTLE_POLL_MS = 10;

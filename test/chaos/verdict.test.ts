@@ -42,7 +42,7 @@ test('a copy with the same id, and a message that no one vouches for, are no vio
   assert.equal(judge(GOOD).costs[0]?.doubled, 1);
 });
 
-const copies = Array.from({ length: 201 }, () => arrival('a:1'));
+const copies = Array.from({ length: 401 }, () => arrival('a:1'));
 const BAD: Record<string, Partial<Evidence>> = {
   'a:3 was committed and is no row': { rows: [row('a:1')], arrivals: [arrival('a:1')] },
   'a:2 was rolled back and is a row': {
@@ -58,7 +58,7 @@ const BAD: Record<string, Partial<Evidence>> = {
     arrivals: [...GOOD.arrivals, arrival('a:3', { id: 'x' })],
   },
   'a:1 arrived out of order': { arrivals: [arrival('a:3'), arrival('a:1')] },
-  '202 copies, where 200 may be: link 1 after fault 0': { arrivals: [...GOOD.arrivals, ...copies] },
+  '402 copies, where 400 may be: link 1 after fault 0': { arrivals: [...GOOD.arrivals, ...copies] },
   's:1 was acknowledged and is no row': { received: [] },
   's:1 was received twice': { received: [letter('s:1'), letter('s:1')] },
   's:1 was received out of order': { received: [letter('s:2'), letter('s:1')] },

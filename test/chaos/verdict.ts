@@ -52,7 +52,7 @@ export type Verdict = {
 };
 
 /** Rows in doubt at most, by link; so many may be sent again after one fault. */
-const WINDOW_ROWS = 200;
+const WINDOW_ROWS = 400;
 /** A server that goes down may lose or double what it took or brought this long before, and until all are back. */
 const LOSS_MS = 3_000;
 const SETTLED = new Set(['submitted', 'delivered', 'displayed']);
