@@ -496,6 +496,7 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     // The reader sleeps, so this row's ring comes behind the news of the other one's end.
     const [last] = await reader.insert([{}]);
     link.takeAtOnce(10);
+    link.pump();
     await link.until(() => link.taken.length > 0);
     assert.deepEqual(idsOf(link.taken), [last]);
     assert.equal((await reader.row(held)).state, 'cancelled');
