@@ -3,11 +3,12 @@
  * and acts on the difference, whatever woke it, so that a missed hint and a first start are one path.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type DatabasePool, sql } from 'slonik';
+import type { DatabasePool } from 'slonik';
 import { createDatabasePool, type DatabaseAddress } from './db/connect.ts';
 import { createListener, type Listener } from './db/listen.ts';
 import { requireMigrated } from './db/migrate.ts';
 import { createOwnership, type Owner, type Ownership } from './db/ownership.ts';
+import { maintainPartitions } from './db/partitions.ts';
 import { ConfigError, errorText } from './errors.ts';
 import type { Log } from './log.ts';
 
@@ -91,11 +92,8 @@ const createRepeater = (
   };
 };
 
-/** Makes partitions ahead of time, and forgets what the settings no longer keep. */
 const maintain = async (db: DatabasePool, log: Log): Promise<void> => {
-  await db.query(sql.unsafe`select rowgram_create_partitions()`);
-  const dropped = await db.anyFirst(sql.unsafe`select rowgram_drop_partitions() as name`);
-  for (const table of dropped) log.info({ table }, 'partition dropped');
+  for (const table of await maintainPartitions(db)) log.info({ table }, 'partition dropped');
 };
 
 /** Waits until the database answers, and says once that it does not. */

@@ -45,7 +45,7 @@ const LAYERS: Layer[] = [
   },
   {
     path: /^db\//,
-    values: ['errors.ts', 'db/.*', 'node:.*', ...DATABASE],
+    values: ['errors.ts', 'db/.*', 'node:.*', ...DATABASE, 'zod'],
     types: ['log.ts'],
   },
   { path: /^xmpp\//, values: ['errors.ts', 'xmpp/.*', 'node:.*', '@xmpp/.*', 'socks', 'zod'] },
