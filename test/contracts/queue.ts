@@ -493,7 +493,10 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     const [held = 0] = await reader.insert([{}]);
     await reader.asleep();
     await reader.db.rows(cancel, [held]);
-    // The reader sleeps, so this row's ring comes behind the news of the other one's end.
+    // The reader sleeps, so what comes to this link comes behind the news of the row's end.
+    const other = reader.collect(2);
+    await reader.insert([{ [table.linkColumn]: 2 }]);
+    await other.until(() => other.taken.length > 0);
     const [last] = await reader.insert([{}]);
     link.takeAtOnce(10);
     link.pump();
