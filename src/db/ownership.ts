@@ -122,10 +122,15 @@ const createTenure = async (
   };
   client.on('end', () => lose(new Error('the control connection was ended')));
 
+  const isFresh = () => !isLost && performance.now() - beatAt < FRESH_MS;
+
   const beat = async () => {
     const sentAt = performance.now();
     await client.query('update rowgram_daemons set seen_at = now() where id = $1', [daemonId]);
+    const wasFresh = isFresh();
     beatAt = sentAt;
+    // Who fell silent may speak again.
+    if (!wasFresh) for (const owner of owners) owner.onChange();
   };
 
   const register = async () => {
@@ -230,7 +235,7 @@ const createTenure = async (
     register,
     tick,
     lose,
-    isFresh: () => !isLost && performance.now() - beatAt < FRESH_MS,
+    isFresh,
     isLost: () => isLost,
     async close() {
       isLost = true;
