@@ -103,7 +103,7 @@ export const createAccountsGateway = (
     doubted.clear();
     accounts = await selectAccounts(db);
     for (const id of ids) if (!accounts.some((account) => account.id === id)) missing.add(id);
-    queue.recheckUnlinked();
+    queue.resync();
   };
 
   // The last state of each account in a while is written, all in one statement.
@@ -157,7 +157,7 @@ export const createAccountsGateway = (
     // The account is on again, or another daemon's by now.
     if (links.has(id) || !isOurs(shardOf(id))) return;
     report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
-    queue.recheckUnlinked();
+    queue.resync();
   };
 
   /** Opens, changes and closes links until they are as the rows want them. */

@@ -33,8 +33,6 @@ export type Letter = {
 export type Inbox = {
   /** Called in the order of arrival. */
   put(letter: Letter): void;
-  /** Letters not yet committed. */
-  backlog(): number;
   flushed(timeoutMs: number): Promise<void>;
   /** Forgets what is not committed: the servers will send it again. */
   clear(): void;
@@ -75,18 +73,14 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     );
     const { findings, spoofed } = judgeReports(reports, rows);
     if (spoofed > 0) log.warn({ spoofed }, 'receipts or errors from others than the recipient');
-    if (findings.length === 0) return;
-    await updateReported(client, findings);
-    await client.query("select pg_notify('xmpp_tx_queue_results', '')");
+    if (findings.length > 0) await updateReported(client, findings);
   };
 
   const writeRows = async (client: Client, batch: Letter[]): Promise<void> => {
     const messages = batch.flatMap(({ incoming, accountId, ownJid }) =>
       incoming ? { ...incoming, accountId, ownJid } : [],
     );
-    if (messages.length === 0) return;
-    await insertReceived(client, messages);
-    await client.query("select pg_notify('xmpp_rx_queue', '')");
+    if (messages.length > 0) await insertReceived(client, messages);
   };
 
   const write = async (client: Client, batch: Letter[]): Promise<void> => {
@@ -170,7 +164,6 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
       letters.push(letter);
       arrived.resolve();
     },
-    backlog: () => letters.length,
     async flushed(timeoutMs) {
       if (letters.length > 0) await Promise.race([emptied.promise, delay(timeoutMs)]);
     },

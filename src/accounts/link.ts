@@ -58,8 +58,6 @@ export type Link = {
   restsBecause(): string | null;
   /** Takes a changed row; reconnects only for what the connection depends on. */
   change(account: Account): void;
-  /** The daemon may speak again, or there is something to send. */
-  pump(): void;
   /** Says goodbye once all that was sent is acknowledged, or `timeoutMs` have passed. */
   close(timeoutMs: number): Promise<void>;
   /** Drops the connection without a word. */
@@ -119,7 +117,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   let onlineSince = 0;
   /** The presence that the server was last told. */
   let introduction = '';
-  /** What the current stream has brought: the last stanza's number, messages not yet committed. */
+  /** What the current stream has brought and the inbox has not stored yet. */
   let reception = { uncommitted: 0 };
   const track = { failures: 0, conflicts: [] as number[] };
 
@@ -243,7 +241,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     tell(state, info, { afterMs });
     if (isResting(rest)) {
       closeRows();
-      queue.recheckUnlinked();
+      queue.resync();
     }
     if (afterMs !== null) retry = setTimeout(start, afterMs);
   };
@@ -310,7 +308,10 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       // Else the server would send again what is on its way to the table.
       while (reception.uncommitted > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
       if (isResumable) resumption ??= await parts.selectResumption(account.id);
-      if (resumption && !resumption.fullJid.startsWith(`${ownJid}/${resource}`)) resumption = null;
+      const wanted = `${ownJid}/${resource}`;
+      const last = resumption?.fullJid ?? '';
+      // Without a resource of ours the server has chosen one.
+      if (resource === '' ? !last.startsWith(wanted) : last !== wanted) resumption = null;
       signal.throwIfAborted();
       tell('connecting', null);
       const options = { jid: ownJid, password, resource, host, port, tls, ca, resumption };
@@ -391,7 +392,6 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
         outbox.sendAside(session, "<presence type='unavailable'/>");
       } else if (session && hasOtherPresence(old, changed)) reintroduce(session);
     },
-    pump,
     async close(timeoutMs) {
       isClosed = true;
       halt();

@@ -124,7 +124,7 @@ export const TX_QUEUE: QueueTable = {
 
 export type Received = Incoming & { accountId: number; ownJid: string };
 
-/** Inserts messages in their order, but for those that their account's archive id says are here. */
+/** Inserts messages in their order, but for those that their account's archive id says are here; tells of them. */
 export const insertReceived = async (client: pg.Client, messages: Received[]): Promise<void> => {
   const column = <T>(read: (message: Received) => T): T[] => messages.map(read);
   await client.query({
@@ -160,6 +160,7 @@ export const insertReceived = async (client: pg.Client, messages: Received[]): P
       column(({ errorCondition }) => errorCondition),
     ],
   });
+  await client.query("select pg_notify('xmpp_rx_queue', '')");
 };
 
 /** The rows that reports speak of: what the report must fit. A row of the default account may not name it yet. */
@@ -222,6 +223,7 @@ export const updateReported = async (client: pg.Client, findings: Finding[]): Pr
       findings.map(({ stanzaId }) => stanzaId),
     ],
   });
+  await client.query("select pg_notify('xmpp_tx_queue_results', '')");
 };
 
 /** How far each account's stream has been received for good. */

@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { connect, type DatabaseAddress } from './connect.ts';
 import { createDoorbell, type Doorbell } from './doorbell.ts';
 import { createLinkBuffer, type LinkBuffer, type QueueRow } from './linkBuffer.ts';
-import { DEFAULT_SHARD, type Ownership, shardOf } from './ownership.ts';
+import { type Ownership, shardOf } from './ownership.ts';
 import { buildQueueSql, PAGE_ROWS, type QueueTable } from './queueSql.ts';
 
 export type Result = {
@@ -42,13 +42,14 @@ export type Queue<Row extends QueueRow> = {
   openLink(linkId: number, onRows: () => void): Link<Row>;
   /** Which open link sends the rows that name none; null for no one. */
   setDefault(linkId: number | null): void;
-  /** What the answer of `describeUnlinked` rests on has changed. */
-  recheckUnlinked(): void;
   /** Rows may have been cancelled. */
   recheckHeld(): void;
   /** A notification on the queue's channel; the payload is a shard. */
   ring(payload: string): void;
-  /** Notifications may have been missed, or the shards have changed: everything is read anew. */
+  /**
+   * Notifications may have been missed, or the shards have changed, or what `describeUnlinked` answers:
+   * everything is read anew.
+   */
   resync(): void;
   /** Settles when every result so far has been written, or `timeoutMs` have passed. */
   flushed(timeoutMs: number): Promise<void>;
@@ -58,7 +59,7 @@ export type Queue<Row extends QueueRow> = {
 export type QueueParts<Row extends QueueRow> = {
   address: DatabaseAddress;
   table: QueueTable;
-  ownership: Pick<Ownership, 'epochs' | 'isFresh'>;
+  ownership: Pick<Ownership, 'epochs'>;
   log: Log;
   /** Rows with the same key never overtake each other. */
   orderKey(row: Row): string;
@@ -103,8 +104,6 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const unlinked = new Set<number | null>();
   let defaultId: number | null = null;
   let pending: Pending<Row>[] = [];
-  /** The epochs under which rows were last taken. */
-  const takenUnder = new Map<number, number>();
   const putOffs: { row: Row; afterMs: number; info: string }[] = [];
   let isClosed = false;
 
@@ -261,8 +260,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   /** Writes results under the epochs held now; those of shards that are gone are another's business. */
   const flush = async (client: pg.Client): Promise<void> => {
     const owned = epochs();
-    // A shard that has been given up keeps its epoch until another daemon takes it.
-    const epochOf = (shard: number): number => owned.get(shard) ?? takenUnder.get(shard) ?? -1;
+    // A closed link's results of a shard that is gone are dropped: no epoch is -1.
     const batch = pending
       .filter(({ row, linkId }) => owned.has(shardOf(row.linkId)) || !links.has(linkId))
       .slice(0, FLUSH_ROWS);
@@ -277,7 +275,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
         batch.map(({ linkId }) => linkId),
         batch.map(({ row }) => shardOf(row.linkId)),
         shards,
-        shards.map(epochOf),
+        shards.map((shard) => owned.get(shard) ?? -1),
       ],
     });
     const done = new Set(batch);
@@ -475,10 +473,6 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const takeFrom = (link: OpenLink<Row>, count: number): Row[] => {
     if (!epochs().has(shardOf(link.id))) return [];
     const now = Date.now();
-    for (const shard of [shardOf(link.id), DEFAULT_SHARD]) {
-      const epoch = epochs().get(shard);
-      if (epoch !== undefined) takenUnder.set(shard, epoch);
-    }
     const rows = link.buffer.take(count, now);
     if (link.buffer.isLow() && link.buffer.nextPage() !== null) {
       link.isHungry = true;
@@ -530,10 +524,6 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     setDefault(linkId) {
       if (defaultId === linkId) return;
       defaultId = linkId;
-      mustResync = true;
-      wake();
-    },
-    recheckUnlinked() {
       mustResync = true;
       wake();
     },
