@@ -30,6 +30,7 @@ const startFleet = async (count: number) => {
     db,
     prosody,
     sink: createSink(far),
+    daemonLogs: () => daemons.map(({ output }) => output().slice(-4_000)).join('\n'),
     start(environment: Record<string, string> = {}): DaemonProcess {
       const daemon = spawnDaemon(db.address, environment);
       daemons.push(daemon);
@@ -45,6 +46,8 @@ const startFleet = async (count: number) => {
   };
 };
 
+type Fleet = Awaited<ReturnType<typeof startFleet>>;
+
 /** Inserts numbered rows, an account each in turn. @returns their bodies */
 const insertRows = async (db: TestDatabase, name: string, count: number): Promise<string[]> => {
   const rows = await db.rows<{ body: string }>(
@@ -57,12 +60,18 @@ const insertRows = async (db: TestDatabase, name: string, count: number): Promis
   return rows.map(({ body }) => body);
 };
 
-const allOnline = (db: TestDatabase, count: number) =>
-  db.until(
-    `select from (select count(*) from xmpp_accounts where state = 'online') a where a.count = $1`,
-    [count],
-    30_000,
-  );
+const allOnline = ({ db, daemonLogs }: Fleet, count: number) =>
+  db
+    .until(
+      `select from (select count(*) from xmpp_accounts where state = 'online') a where a.count = $1`,
+      [count],
+      30_000,
+    )
+    .catch(async (cause: unknown) => {
+      const accounts = await db.rows('select id, state, state_info, full_jid from xmpp_accounts');
+      const text = `not all are online: ${JSON.stringify(accounts)}\n${daemonLogs()}`;
+      throw new Error(text, { cause });
+    });
 
 const allSettled = (db: TestDatabase) =>
   db.until(
@@ -104,7 +113,7 @@ test('three daemons share 64 shards evenly, and each account is online once', {
   await using fleet = await startFleet(ACCOUNTS);
   const { db, sink } = fleet;
   fleet.start();
-  await allOnline(db, ACCOUNTS);
+  await allOnline(fleet, ACCOUNTS);
   const before = await insertRows(db, 'one', 300);
   const startedAt = performance.now();
   fleet.start();
@@ -125,10 +134,7 @@ test('three daemons share 64 shards evenly, and each account is online once', {
   }
   await balanced;
   t.diagnostic(`balanced after ${Math.round(performance.now() - startedAt)} ms`);
-  await allOnline(db, ACCOUNTS).catch(async (error: unknown) => {
-    const accounts = await db.rows('select id, state, state_info, full_jid from xmpp_accounts');
-    throw new Error(JSON.stringify(accounts), { cause: error });
-  });
+  await allOnline(fleet, ACCOUNTS);
   const after = await insertRows(db, 'three', 300);
   await sink.waitFor([...before, ...during, ...after], 30_000);
   await allSettled(db);
@@ -146,7 +152,7 @@ test('a standby sends again soon after the owner is killed', { skip }, async (t)
   await using fleet = await startFleet(1);
   const { db, sink } = fleet;
   const owner = fleet.start();
-  await allOnline(db, 1);
+  await allOnline(fleet, 1);
   const standby = fleet.start();
   await untilShares(db, [32, 32]);
   // Whichever of the two holds the account is the one to be killed.
@@ -154,7 +160,7 @@ test('a standby sends again soon after the owner is killed', { skip }, async (t)
     `select d.pid from rowgram_shards s join rowgram_daemons d on d.id = s.daemon_id
     where s.gateway = 'xmpp' and s.shard = 1`,
   );
-  await allOnline(db, 1);
+  await allOnline(fleet, 1);
   await sink.waitFor(await insertRows(db, 'before', 10), 10_000);
   const victim = holder?.pid === owner.child.pid ? owner : standby;
   const killedAt = performance.now();
@@ -171,7 +177,7 @@ test('an owner that was stopped for long sends nothing that it no longer owns, a
   await using fleet = await startFleet(2);
   const { db, sink } = fleet;
   const owner = fleet.start();
-  await allOnline(db, 2);
+  await allOnline(fleet, 2);
   await sink.waitFor(await insertRows(db, 'before', 10), 10_000);
   // What is acknowledged and not yet settled would rightly be sent again.
   await allSettled(db);
@@ -184,7 +190,7 @@ test('an owner that was stopped for long sends nothing that it no longer owns, a
   owner.kill('SIGCONT');
   await untilLogged(owner, 'database lost', 10_000);
   await untilShares(db, [32, 32]);
-  await allOnline(db, 2);
+  await allOnline(fleet, 2);
   const after = await insertRows(db, 'after', 50);
   await sink.waitFor(after, 30_000);
   await allSettled(db);
@@ -197,7 +203,7 @@ test('SIGTERM ends with 0 within 6 s, and what was acknowledged is settled', {
   await using fleet = await startFleet(3);
   const { db, sink } = fleet;
   const daemon = fleet.start();
-  await allOnline(db, 3);
+  await allOnline(fleet, 3);
   await insertRows(db, 'many', 6_000);
   await db.until(`select from xmpp_tx_queue where state = 'submitted'`);
   const askedAt = performance.now();
@@ -221,7 +227,7 @@ test('SIGTERM ends with 0 within 6 s, and what was acknowledged is settled', {
 test('a second SIGTERM ends at once', { skip }, async () => {
   await using fleet = await startFleet(1);
   const daemon = fleet.start();
-  await allOnline(fleet.db, 1);
+  await allOnline(fleet, 1);
   // The server takes in nothing more, so the goodbye would be waited for.
   fleet.prosody.kill('SIGSTOP');
   await insertRows(fleet.db, 'stuck', 10);
@@ -239,7 +245,7 @@ test('thousands of forged notifications neither stop the daemon nor set off a st
   await using fleet = await startFleet(2);
   const { db, sink } = fleet;
   const daemon = fleet.start();
-  await allOnline(db, 2);
+  await allOnline(fleet, 2);
   const countCommits = async () => {
     await db.rows('select pg_stat_force_next_flush()');
     const [row] = await db.rows<{ count: number }>(
