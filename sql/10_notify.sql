@@ -11,6 +11,67 @@ $$;
 create or replace trigger xmpp_accounts_notify_table_change
   after insert or delete or truncate or update of
     enabled, acc_jid, acc_pass, srv_host, srv_port, is_default, resource, tls, tls_ca,
-    priority, show, status, subscription_policy, send_receipts, max_stanza_bytes
+    priority, show, status, subscription_policy, send_receipts, max_stanza_bytes,
+    on_uncertain, room_invite_policy, notify_nodes, max_attachment_bytes
   on xmpp_accounts
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_contacts_notify_table_change
+  after insert or delete or truncate or update of
+    account_id, jid, name, groups, subscribe, allow
+  on xmpp_contacts
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_subscription_requests_notify_table_change
+  after update of
+    answer
+  on xmpp_subscription_requests
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_directed_presences_notify_table_change
+  after insert or delete or truncate or update of
+    account_id, jid, show, status
+  on xmpp_directed_presences
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_profiles_notify_table_change
+  after insert or update of
+    account_id, full_name, nickname, email, url, description, avatar
+  on xmpp_profiles
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_contact_profiles_notify_table_change
+  after insert or update of
+    account_id, jid, state
+  on xmpp_contact_profiles
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_rooms_notify_table_change
+  after insert or delete or truncate or update of
+    account_id, room_jid, nick, password, enabled
+  on xmpp_rooms
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_room_invites_notify_table_change
+  after update of
+    answer
+  on xmpp_room_invites
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_iq_handlers_notify_table_change
+  after insert or delete or truncate or update of
+    account_id, namespace, function, timeout_s
+  on xmpp_iq_handlers
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_iq_requests_notify_table_change
+  after update of
+    response, error_condition
+  on xmpp_iq_requests
+  for each statement execute function notify_table_change();
+
+create or replace trigger xmpp_commands_notify_table_change
+  after insert or delete or truncate or update of
+    account_id, node, name, function, allowed
+  on xmpp_commands
   for each statement execute function notify_table_change();

@@ -67,6 +67,22 @@ create or replace trigger xmpp_tx_queue_change_state
   for each row when (new.state is distinct from old.state and new.settled = old.settled)
   execute function rowgram_change_state('xmpp_tx_queue');
 
+-- The same for requests.
+create or replace trigger xmpp_iq_queue_ring
+  after insert on xmpp_iq_queue_hot
+  for each row
+  when (not pg_try_advisory_xact_lock_shared(
+    'xmpp_iq_queue'::regclass::oid::integer, coalesce(new.account_id & 63, 64)::integer))
+  execute function rowgram_ring('xmpp_iq_queue');
+create or replace trigger xmpp_iq_queue_keep_idempotency_key
+  before insert on xmpp_iq_queue_hot
+  for each row when (new.idempotency_key is not null)
+  execute function rowgram_keep_idempotency_key('xmpp_iq_queue');
+create or replace trigger xmpp_iq_queue_change_state
+  before update of state on xmpp_iq_queue
+  for each row when (new.state is distinct from old.state and new.settled = old.settled)
+  execute function rowgram_change_state('xmpp_iq_queue');
+
 create or replace function rowgram_wait(
   id bigint, timeout interval default '5 s', queue regclass default 'xmpp_tx_queue'
 ) returns rowgram_state language plpgsql set search_path from current as $$
@@ -97,4 +113,19 @@ $$;
 create or replace function xmpp_account(jid text) returns bigint language sql stable
   security definer set search_path from current as $$
   select a.id from xmpp_accounts a where lower(a.acc_jid) = lower(jid) order by a.enabled desc, a.id limit 1
+$$;
+
+-- Definer: an application does not see the accounts that are not granted to it.
+create or replace function xmpp_default_account() returns bigint language sql stable
+  security definer set search_path from current as $$
+  select coalesce(
+    (select a.id from xmpp_accounts a where a.is_default),
+    (select a.id from xmpp_accounts a where a.enabled order by a.id limit 1))
+$$;
+
+create or replace function xmpp_granted_accounts(role name) returns setof bigint language sql stable
+  security definer set search_path from current as $$
+  select a.id from xmpp_accounts a
+  where exists (
+    select from pg_roles r where r.rolname = any(a.granted_to) and pg_has_role(role, r.oid, 'member'))
 $$;

@@ -7,7 +7,7 @@ declare
   month date;
   part text;
 begin
-  foreach parent in array array['xmpp_tx_queue_settled', 'xmpp_rx_queue'] loop
+  foreach parent in array array['xmpp_tx_queue_settled', 'xmpp_iq_queue_settled', 'xmpp_rx_queue'] loop
     for month in
       select generate_series(date_trunc('month', now()), now() + make_interval(months => months_ahead), '1 month')
     loop
@@ -37,7 +37,8 @@ begin
     select c.relname
     from rowgram_settings s
     cross join lateral (values
-      ('xmpp_tx_queue_settled', s.queue_keep), ('xmpp_rx_queue', s.received_keep)) as k (parent, keep)
+      ('xmpp_tx_queue_settled', s.queue_keep), ('xmpp_iq_queue_settled', s.queue_keep),
+      ('xmpp_rx_queue', s.received_keep)) as k (parent, keep)
     join pg_inherits i on i.inhparent = to_regclass(k.parent)
     join pg_class c on c.oid = i.inhrelid and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
     where to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' < now() - k.keep

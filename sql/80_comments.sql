@@ -155,6 +155,312 @@ comment on column xmpp_rx_queue.delayed_at is 'When it was sent, if it was held 
 comment on column xmpp_rx_queue.error_condition is
   'Of an error that belongs to no sent row: the condition, such as item-not-found (RFC 6120 §8.3.3).';
 
+comment on column xmpp_accounts.granted_to is
+  'Roles whose members may use the account from SQL: send by it, read what it receives, change its contacts and rooms. By default every application.';
+comment on column xmpp_accounts.on_uncertain is
+  'What to do with messages that a lost connection has left in doubt: retry: send them again with the same id; hold: fail them, for a person to decide; archive: look for them in the server''s archive first (XEP-0313).';
+comment on column xmpp_accounts.room_invite_policy is
+  'What to do with invitations to rooms: ask: keep them in xmpp_room_invites; accept: enter; reject: decline.';
+comment on column xmpp_accounts.notify_nodes is
+  'PEP nodes of contacts whose items are wanted (XEP-0163 §4), such as http://jabber.org/protocol/mood; they come to xmpp_pubsub_items.';
+comment on column xmpp_accounts.max_attachment_bytes is 'Rows with a larger attachment fail.';
+comment on column xmpp_accounts.spoofed_count is
+  'Observed: stanzas that claimed what their sender may not: receipts, carbons, roster pushes, answers, archive results. They change nothing else.';
+
+comment on column xmpp_tx_queue.message_html is
+  'The text with markup, as the content of an XHTML body (XEP-0071); only the elements and attributes of its profile. Without message_body, its plain text is the body.';
+comment on column xmpp_tx_queue.oob_url is
+  'A URL that goes with the message (XEP-0066), such as that of a picture. Filled in once an attachment is uploaded.';
+comment on column xmpp_tx_queue.attachment is
+  'A file to upload to the account''s server (XEP-0363) and send as oob_url.';
+comment on column xmpp_tx_queue.attachment_path is
+  'The same from a file, below the daemon''s ROWGRAM_ATTACHMENT_DIR.';
+comment on column xmpp_tx_queue.attachment_name is
+  'File name for the recipient; by default that of the path.';
+comment on column xmpp_tx_queue.attachment_type is 'Media type, such as image/png; by default by the name.';
+comment on column xmpp_tx_queue.replaces_id is
+  'The stanza_id of an earlier message that this one corrects (XEP-0308).';
+comment on column xmpp_tx_queue.retracts_id is
+  'The stanza_id of an earlier message that is taken back (XEP-0424).';
+comment on column xmpp_tx_queue.reaction_to is
+  'The id of the message that reactions are for: message_id of a received one, archive_id in a room (XEP-0444).';
+comment on column xmpp_tx_queue.reactions is
+  'All reactions of the account to that message; an empty array takes them back.';
+comment on column xmpp_tx_queue.reply_to_id is
+  'The id of the message that this one answers: message_id of a received one, archive_id in a room (XEP-0461).';
+comment on column xmpp_tx_queue.reply_to_jid is 'Who wrote the message that this one answers.';
+comment on column xmpp_tx_queue.markable is
+  'Asks for the message to be marked when it is read (XEP-0333); displayed_at then tells.';
+comment on column xmpp_tx_queue.displayed_id is
+  'Tells message_to that the message with this id has been read (XEP-0333); without other content.';
+comment on column xmpp_tx_queue.chat_state is
+  'What the account''s user is doing (XEP-0085). A row with nothing else expires if it cannot go at once.';
+comment on column xmpp_tx_queue.hints is
+  'no-store, no-permanent-store, no-copy, store: for the servers on the way (XEP-0334).';
+comment on column xmpp_tx_queue.encryption is
+  'Namespace of the encryption that message_body is the fallback of (XEP-0380). Nothing is encrypted here: give the payload in message_stanza.';
+comment on column xmpp_tx_queue.error_type is
+  'Of the error that came back: auth, cancel, continue, modify or wait (RFC 6120 §8.3.2).';
+comment on column xmpp_tx_queue.error_condition is 'Its condition, such as item-not-found (RFC 6120 §8.3.3).';
+comment on column xmpp_tx_queue.error_text is 'Its text.';
+comment on column xmpp_tx_queue.error_by is 'Who says so: the recipient, a room, or a server.';
+
+comment on column xmpp_rx_queue.message_html is
+  'The text with markup (XEP-0071), cleaned of all that its profile does not have: safe to show.';
+comment on column xmpp_rx_queue.oob_url is 'URL that came with the message (XEP-0066).';
+comment on column xmpp_rx_queue.replaces_id is
+  'The id of the earlier message that this one corrects (XEP-0308).';
+comment on column xmpp_rx_queue.retracts_id is
+  'The id of the earlier message that its sender takes back (XEP-0424).';
+comment on column xmpp_rx_queue.reaction_to is 'The id of the message that the reactions are for (XEP-0444).';
+comment on column xmpp_rx_queue.reactions is
+  'All reactions of the sender to that message; empty when taken back.';
+comment on column xmpp_rx_queue.reply_to_id is
+  'The id of the message that this one answers (XEP-0461). message_body then has no quote of it.';
+comment on column xmpp_rx_queue.reply_to_jid is 'Who wrote that message, as the sender says.';
+comment on column xmpp_rx_queue.markable is 'Whether the sender wants to know when it is read (XEP-0333).';
+comment on column xmpp_rx_queue.chat_state is
+  'What the sender was doing (XEP-0085); states without a message are in xmpp_chat_states.';
+comment on column xmpp_rx_queue.hints is 'Hints of the sender to servers (XEP-0334).';
+comment on column xmpp_rx_queue.encryption is
+  'Namespace of the encryption (XEP-0380); message_body is then what the sender says to those who cannot decrypt.';
+comment on column xmpp_rx_queue.carbon is
+  'Of a message of another client of the account: sent or received (XEP-0280); NULL for one of our own.';
+comment on column xmpp_rx_queue.occupant_id is 'In a room: who wrote it, whatever the nick (XEP-0421).';
+comment on column xmpp_rx_queue.error_type is
+  'Of an error that belongs to no sent row: its type (RFC 6120 §8.3.2).';
+comment on column xmpp_rx_queue.error_text is 'Its text.';
+comment on column xmpp_rx_queue.error_by is 'Who says so.';
+
+comment on table xmpp_chat_states is
+  'Observed: what the peers of a conversation are doing now (XEP-0085).';
+comment on column xmpp_chat_states.account_id is 'The account.';
+comment on column xmpp_chat_states.jid is 'The peer, with resource.';
+comment on column xmpp_chat_states.chat_state is 'active, composing, paused, inactive or gone.';
+comment on column xmpp_chat_states.changed_at is 'Since when.';
+
+comment on table xmpp_archives is
+  'Observed: how far an archive has been read (XEP-0313). DELETE makes the next login begin at the archive''s end.';
+comment on column xmpp_archives.account_id is 'The account.';
+comment on column xmpp_archives.jid is 'Whose archive: the account''s own bare JID, or a room.';
+comment on column xmpp_archives.archive_id is
+  'Id of the last message that is in xmpp_rx_queue or was passed over; NULL when the archive was empty.';
+comment on column xmpp_archives.read_at is 'When.';
+
+comment on table xmpp_contacts is
+  'Desired: the contacts of the accounts. INSERT adds to the roster and subscribes, UPDATE renames or moves, DELETE removes; what other clients change appears here. state and what follows it are observed.';
+comment on column xmpp_contacts.id is 'Number of the contact.';
+comment on column xmpp_contacts.account_id is 'The account.';
+comment on column xmpp_contacts.jid is 'Bare JID of the contact.';
+comment on column xmpp_contacts.name is 'Name for the contact; NULL for none.';
+comment on column xmpp_contacts.groups is 'Groups that the contact is in.';
+comment on column xmpp_contacts.subscribe is 'Whether the contact is asked to show its presence.';
+comment on column xmpp_contacts.allow is
+  'Whether the contact may see the account''s presence: true grants it, also in advance, false takes it back, NULL leaves it as it is.';
+comment on column xmpp_contacts.state is 'Observed: pending, stored (the server has it) or failed.';
+comment on column xmpp_contacts.state_info is 'Observed: the reason of the state in words.';
+comment on column xmpp_contacts.state_changed_at is 'Observed: since when.';
+comment on column xmpp_contacts.subscription is
+  'Observed: whose presence is seen: none, to (the contact''s), from (the account''s), both (RFC 6121 §2.1.2.5).';
+comment on column xmpp_contacts.ask is 'Observed: subscribe while the contact has not answered.';
+
+comment on table xmpp_roster_items is
+  'Observed: what the server''s roster was last seen to hold. Against it, what changed in xmpp_contacts and what changed at the server can be told apart.';
+comment on column xmpp_roster_items.account_id is 'The account.';
+comment on column xmpp_roster_items.jid is 'Bare JID of the contact.';
+comment on column xmpp_roster_items.name is 'Name at the server.';
+comment on column xmpp_roster_items.groups is 'Groups at the server.';
+
+comment on table xmpp_subscription_requests is
+  'Observed: who asks to see an account''s presence, where its subscription_policy is ask. UPDATE answer to accept or reject.';
+comment on column xmpp_subscription_requests.account_id is 'The account.';
+comment on column xmpp_subscription_requests.jid is 'Who asks.';
+comment on column xmpp_subscription_requests.status is 'What they say.';
+comment on column xmpp_subscription_requests.requested_at is 'When they asked last.';
+comment on column xmpp_subscription_requests.answer is 'accept or reject; NULL while nobody has decided.';
+comment on column xmpp_subscription_requests.answered_at is 'When the answer was sent.';
+
+comment on table xmpp_presences is
+  'Observed: who is available, a row for each client of each contact, as long as the account is online.';
+comment on column xmpp_presences.account_id is 'The account that sees it.';
+comment on column xmpp_presences.jid is 'JID with resource.';
+comment on column xmpp_presences.bare_jid is 'The same without.';
+comment on column xmpp_presences.show is 'away, chat, dnd or xa; NULL for plainly available.';
+comment on column xmpp_presences.status is 'Status text.';
+comment on column xmpp_presences.priority is 'Priority of the client.';
+comment on column xmpp_presences.avatar_hash is
+  'SHA-1 of the picture, in hex; empty for none, NULL when not told (XEP-0153).';
+comment on column xmpp_presences.since is 'Since when it is so.';
+
+comment on table xmpp_directed_presences is
+  'Desired: whom an account shows presence besides its contacts (RFC 6121 §4.6). INSERT, UPDATE and DELETE take effect while it is online, and again at each login. state and what follows it are observed.';
+comment on column xmpp_directed_presences.account_id is 'The account.';
+comment on column xmpp_directed_presences.jid is 'To whom.';
+comment on column xmpp_directed_presences.show is 'chat, away, xa or dnd; NULL for plainly available.';
+comment on column xmpp_directed_presences.status is 'Status text.';
+comment on column xmpp_directed_presences.state is 'Observed: pending, sent or failed.';
+comment on column xmpp_directed_presences.state_info is 'Observed: the reason of the state in words.';
+comment on column xmpp_directed_presences.state_changed_at is 'Observed: since when.';
+
+comment on table xmpp_profiles is
+  'Desired: what an account shows of itself, published as its vCard and avatar (XEP-0054, XEP-0084, XEP-0153). state and what follows it are observed. NULL takes a field away.';
+comment on column xmpp_profiles.account_id is 'The account.';
+comment on column xmpp_profiles.full_name is 'Full name.';
+comment on column xmpp_profiles.nickname is 'Nickname.';
+comment on column xmpp_profiles.email is 'E-mail address.';
+comment on column xmpp_profiles.url is 'Web address.';
+comment on column xmpp_profiles.description is 'A few words.';
+comment on column xmpp_profiles.avatar is
+  'Picture in any common format; made a PNG of at most 192 by 192 pixels.';
+comment on column xmpp_profiles.state is 'Observed: pending, published or failed.';
+comment on column xmpp_profiles.state_info is 'Observed: the reason of the state in words.';
+comment on column xmpp_profiles.state_changed_at is 'Observed: since when.';
+comment on column xmpp_profiles.avatar_hash is 'Observed: SHA-1 of the published picture, in hex.';
+
+comment on table xmpp_contact_profiles is
+  'Desired: whose vCard and picture are wanted. INSERT fetches them once; they are fetched again when the contact''s picture changes or state is set to pending. All but account_id and jid is observed.';
+comment on column xmpp_contact_profiles.account_id is 'The account that asks.';
+comment on column xmpp_contact_profiles.jid is 'Bare JID of whom.';
+comment on column xmpp_contact_profiles.state is 'pending, fetched or failed.';
+comment on column xmpp_contact_profiles.state_info is 'The reason of the state in words.';
+comment on column xmpp_contact_profiles.state_changed_at is 'Since when.';
+comment on column xmpp_contact_profiles.full_name is 'Full name.';
+comment on column xmpp_contact_profiles.nickname is 'Nickname.';
+comment on column xmpp_contact_profiles.email is 'E-mail address.';
+comment on column xmpp_contact_profiles.url is 'Web address.';
+comment on column xmpp_contact_profiles.description is 'A few words.';
+comment on column xmpp_contact_profiles.avatar is 'The picture as it came.';
+comment on column xmpp_contact_profiles.avatar_type is 'Its media type.';
+comment on column xmpp_contact_profiles.avatar_hash is 'Its SHA-1, in hex.';
+
+comment on table xmpp_rooms is
+  'Desired: rooms that an account is in (XEP-0045). INSERT enters, UPDATE of nick changes it, DELETE or enabled = false leaves. state and what follows it are observed.';
+comment on column xmpp_rooms.id is 'Number of the row.';
+comment on column xmpp_rooms.account_id is 'The account.';
+comment on column xmpp_rooms.room_jid is 'Bare JID of the room.';
+comment on column xmpp_rooms.nick is 'Wanted nick; NULL for the name of the account.';
+comment on column xmpp_rooms.password is 'Password of the room.';
+comment on column xmpp_rooms.enabled is 'Whether the account is to be in the room.';
+comment on column xmpp_rooms.state is
+  'Observed: pending, joining, joined, left, backoff (tries again at next_try_at), refused (rests until the row changes).';
+comment on column xmpp_rooms.state_info is 'Observed: the reason of the state in words.';
+comment on column xmpp_rooms.state_changed_at is 'Observed: since when.';
+comment on column xmpp_rooms.next_try_at is 'Observed: when it is tried again.';
+comment on column xmpp_rooms.own_nick is 'Observed: the nick in the room.';
+comment on column xmpp_rooms.role is 'Observed: moderator, participant, visitor or none.';
+comment on column xmpp_rooms.affiliation is 'Observed: owner, admin, member, none or outcast.';
+comment on column xmpp_rooms.occupants is 'Observed: how many are in the room.';
+comment on column xmpp_rooms.subject is 'Observed: subject of the room.';
+
+comment on table xmpp_room_occupants is
+  'Observed: who is in the rooms.';
+comment on column xmpp_room_occupants.room_id is 'The room, in xmpp_rooms.';
+comment on column xmpp_room_occupants.nick is 'Nick in the room.';
+comment on column xmpp_room_occupants.jid is 'Real JID, where the room shows it.';
+comment on column xmpp_room_occupants.role is 'moderator, participant or visitor.';
+comment on column xmpp_room_occupants.affiliation is 'owner, admin, member or none.';
+comment on column xmpp_room_occupants.show is 'away, chat, dnd or xa; NULL for plainly available.';
+comment on column xmpp_room_occupants.status is 'Status text.';
+comment on column xmpp_room_occupants.occupant_id is 'Who it is, whatever the nick (XEP-0421).';
+comment on column xmpp_room_occupants.since is 'Since when.';
+
+comment on table xmpp_room_invites is
+  'Observed: invitations to rooms (XEP-0045 §7.8, XEP-0249), where the account''s room_invite_policy is ask. UPDATE answer to accept or reject.';
+comment on column xmpp_room_invites.id is 'Number of the row.';
+comment on column xmpp_room_invites.account_id is 'The account that is invited.';
+comment on column xmpp_room_invites.room_jid is 'The room.';
+comment on column xmpp_room_invites.from_jid is 'Who invites, as far as told.';
+comment on column xmpp_room_invites.reason is 'What they say.';
+comment on column xmpp_room_invites.password is 'Password of the room, if it came along.';
+comment on column xmpp_room_invites.received_at is 'When it last came.';
+comment on column xmpp_room_invites.answer is 'accept or reject; NULL while nobody has decided.';
+comment on column xmpp_room_invites.answered_at is 'When it was acted on.';
+
+comment on table xmpp_iq_queue is
+  'Queue: requests to send (RFC 6120 §8.2.3); the row gets the answer. INSERT is enough; see also xmpp_publish. Results are announced on the channel xmpp_iq_queue_results.';
+comment on column xmpp_iq_queue.id is 'Number of the row.';
+comment on column xmpp_iq_queue.insert_timestamp is 'When the row was inserted.';
+comment on column xmpp_iq_queue.account_id is
+  'The asking account; NULL for the default one, filled in when sent.';
+comment on column xmpp_iq_queue.iq_to is 'Who is asked; NULL for the account''s own server, on its behalf.';
+comment on column xmpp_iq_queue.iq_type is 'get or set.';
+comment on column xmpp_iq_queue.payload is 'The one child element of the stanza, as XML.';
+comment on column xmpp_iq_queue.timeout_s is 'How long to wait for the answer, in seconds.';
+comment on column xmpp_iq_queue.response is 'The whole answer, as XML.';
+comment on column xmpp_iq_queue.error_type is
+  'Of an error: auth, cancel, continue, modify or wait (RFC 6120 §8.3.2).';
+comment on column xmpp_iq_queue.error_condition is 'Its condition, such as item-not-found (RFC 6120 §8.3.3).';
+comment on column xmpp_iq_queue.error_text is 'Its text.';
+comment on column xmpp_iq_queue.send_after is 'Not to be sent before.';
+comment on column xmpp_iq_queue.expires_at is
+  'Not to be sent any more from then on: the row becomes expired.';
+comment on column xmpp_iq_queue.priority is 'Smaller goes first; 0 by default.';
+comment on column xmpp_iq_queue.idempotency_key is
+  'A second row with the same key by the same role is quietly not inserted.';
+comment on column xmpp_iq_queue.state is
+  'queued; delivered: answered with a result; failed: with an error, or not in time; expired; cancelled.';
+comment on column xmpp_iq_queue.attempts is 'How often the row was put off to be tried again.';
+comment on column xmpp_iq_queue.next_try_at is 'Not to be tried again before.';
+comment on column xmpp_iq_queue.stanza_id is 'The id on the wire, the same each time it is sent.';
+comment on column xmpp_iq_queue.submission_timestamp is 'When the answer came.';
+comment on column xmpp_iq_queue.submission_failed is 'True when the answer is an error, or there is none.';
+comment on column xmpp_iq_queue.submission_info is 'Why it failed, or what it waits for, in words.';
+comment on column xmpp_iq_queue.delivered_at is 'When the result came.';
+comment on column xmpp_iq_queue.created_by is 'The role that inserted the row.';
+comment on column xmpp_iq_queue.txid is
+  'The transaction that queued the row; by it the daemon finds new rows.';
+comment on column xmpp_iq_queue.settled is
+  'Whether the row is done with; it then stands in the partition of its month.';
+
+comment on table xmpp_iq_handlers is
+  'Desired: which requests of others are answered, by the namespace of their content. Others get service-unavailable.';
+comment on column xmpp_iq_handlers.id is 'Number of the row.';
+comment on column xmpp_iq_handlers.account_id is 'For requests to this account; NULL for all accounts.';
+comment on column xmpp_iq_handlers.namespace is 'Namespace of the request''s child element.';
+comment on column xmpp_iq_handlers.function is
+  'Answers at once: a SECURITY DEFINER function (account_id bigint, iq_from text, iq_type text, payload text) returns text: the child element of the result, NULL for an empty one; what it raises is the error. NULL: the request becomes a row of xmpp_iq_requests.';
+comment on column xmpp_iq_handlers.timeout_s is 'By when there must be an answer, in seconds.';
+
+comment on table xmpp_iq_requests is
+  'Observed: requests of others that wait for an answer, or have had it. UPDATE response or error_condition to answer.';
+comment on column xmpp_iq_requests.id is 'Number of the row.';
+comment on column xmpp_iq_requests.account_id is 'The account that is asked.';
+comment on column xmpp_iq_requests.iq_from is 'Who asks.';
+comment on column xmpp_iq_requests.iq_type is 'get or set.';
+comment on column xmpp_iq_requests.iq_id is 'Id of the request, given by who asks.';
+comment on column xmpp_iq_requests.namespace is 'Namespace of the content.';
+comment on column xmpp_iq_requests.payload is 'The child element of the stanza, as XML.';
+comment on column xmpp_iq_requests.received_at is 'When it came.';
+comment on column xmpp_iq_requests.answer_by is 'After that the daemon answers with service-unavailable.';
+comment on column xmpp_iq_requests.response is
+  'The answer: the child element of the result, as XML; empty for a result without one.';
+comment on column xmpp_iq_requests.error_condition is
+  'The answer: an error with this condition (RFC 6120 §8.3.3).';
+comment on column xmpp_iq_requests.error_text is 'Text of that error.';
+comment on column xmpp_iq_requests.state is 'pending, answered or expired.';
+comment on column xmpp_iq_requests.answered_at is 'When the answer was sent.';
+
+comment on table xmpp_commands is
+  'Desired: commands that accounts offer (XEP-0050), run by functions in the database.';
+comment on column xmpp_commands.id is 'Number of the row.';
+comment on column xmpp_commands.account_id is 'The account that offers it; NULL for all.';
+comment on column xmpp_commands.node is 'Its node, as in the protocol.';
+comment on column xmpp_commands.name is 'Its name for people.';
+comment on column xmpp_commands.function is
+  'A SECURITY DEFINER function (account_id bigint, jid text, fields jsonb) returns jsonb: fields is null at first, then what was filled in; returned {"note": text}, {"result": [fields]} or {"form": [fields], "title", "instructions"} to be filled in.';
+comment on column xmpp_commands.allowed is
+  'Bare JIDs, domains or * that may run it; NULL for the account itself.';
+
+comment on table xmpp_pubsub_items is
+  'Observed: items that came by publish-subscribe events (XEP-0060), the last one of each id; retracted ones go.';
+comment on column xmpp_pubsub_items.account_id is 'The account that got it.';
+comment on column xmpp_pubsub_items.service is
+  'Who published: the bare JID of a contact (XEP-0163), or a service.';
+comment on column xmpp_pubsub_items.node is 'The node.';
+comment on column xmpp_pubsub_items.item_id is 'Id of the item.';
+comment on column xmpp_pubsub_items.payload is 'Content, as XML.';
+comment on column xmpp_pubsub_items.published_at is 'When it came, or was published, if told.';
+
 comment on function rowgram_wait(bigint, interval, regclass) is
   'Waits until the committed row is sent or settled, at most for the time given, and returns its state.';
 comment on function xmpp_account(text) is 'The id of the account with this bare JID, an enabled one first; NULL if there is none.';
@@ -165,3 +471,5 @@ comment on function rowgram_change_state() is 'Trigger: holds users to cancellin
 comment on function rowgram_create_partitions(integer) is 'Makes the partitions of this month and the next ones.';
 comment on function rowgram_drop_partitions() is
   'Drops the partitions that rowgram_settings no longer keeps; returns their names.';
+comment on function xmpp_default_account() is 'The account that sends the rows which name none; NULL if there is none.';
+comment on function xmpp_granted_accounts(name) is 'The accounts that the role may use (see xmpp_accounts.granted_to).';

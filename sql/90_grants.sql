@@ -32,34 +32,79 @@ begin
   end if;
 
   grant select, insert, update, delete on
-    rowgram_daemons, rowgram_shards, rowgram_idempotency_keys, xmpp_accounts, xmpp_streams,
-    xmpp_tx_queue, xmpp_rx_queue to rowgram_daemon;
+    rowgram_daemons, rowgram_shards, rowgram_idempotency_keys, xmpp_accounts, xmpp_streams, xmpp_tx_queue,
+    xmpp_rx_queue, xmpp_iq_queue, xmpp_archives, xmpp_chat_states, xmpp_contacts, xmpp_roster_items,
+    xmpp_subscription_requests, xmpp_presences, xmpp_directed_presences, xmpp_profiles, xmpp_contact_profiles,
+    xmpp_rooms, xmpp_room_occupants, xmpp_room_invites, xmpp_iq_requests, xmpp_pubsub_items to rowgram_daemon;
+  grant select on xmpp_iq_handlers, xmpp_commands to rowgram_daemon;
   grant select on rowgram_settings, rowgram_migrations to rowgram_daemon;
-  grant usage on sequence xmpp_tx_queue_id_seq, xmpp_rx_queue_id_seq to rowgram_daemon;
+  grant usage on sequence xmpp_tx_queue_id_seq, xmpp_rx_queue_id_seq, xmpp_iq_queue_id_seq to rowgram_daemon;
 
-  grant select on rowgram_daemons, rowgram_shards, xmpp_tx_queue, xmpp_rx_queue to rowgram_admin, rowgram_viewer;
+  grant select on rowgram_daemons, rowgram_shards, xmpp_tx_queue, xmpp_rx_queue, xmpp_iq_queue,
+    xmpp_archives, xmpp_chat_states, xmpp_contacts, xmpp_roster_items, xmpp_subscription_requests, xmpp_presences,
+    xmpp_directed_presences, xmpp_profiles, xmpp_contact_profiles, xmpp_room_occupants, xmpp_iq_handlers,
+    xmpp_iq_requests, xmpp_commands, xmpp_pubsub_items to rowgram_admin, rowgram_viewer;
   grant select (id, queue_keep, received_keep) on rowgram_settings to rowgram_admin, rowgram_viewer;
   grant update (queue_keep, received_keep) on rowgram_settings to rowgram_admin;
   grant select (id, enabled, acc_jid, srv_host, srv_port, is_default, resource, tls, tls_ca, priority, show,
-    status, subscription_policy, send_receipts, max_stanza_bytes, state, state_info, state_changed_at,
+    status, subscription_policy, send_receipts, max_stanza_bytes, granted_to, on_uncertain,
+    room_invite_policy, notify_nodes, max_attachment_bytes, spoofed_count, state, state_info, state_changed_at,
     next_try_at, full_jid) on xmpp_accounts to rowgram_admin, rowgram_viewer;
   grant insert (enabled, acc_jid, acc_pass, srv_host, srv_port, is_default, resource, tls, tls_ca, priority,
-    show, status, subscription_policy, send_receipts, max_stanza_bytes) on xmpp_accounts to rowgram_admin;
+    show, status, subscription_policy, send_receipts, max_stanza_bytes, granted_to, on_uncertain,
+    room_invite_policy, notify_nodes, max_attachment_bytes) on xmpp_accounts to rowgram_admin;
   grant update (enabled, acc_jid, acc_pass, srv_host, srv_port, is_default, resource, tls, tls_ca, priority,
-    show, status, subscription_policy, send_receipts, max_stanza_bytes) on xmpp_accounts to rowgram_admin;
+    show, status, subscription_policy, send_receipts, max_stanza_bytes, granted_to, on_uncertain,
+    room_invite_policy, notify_nodes, max_attachment_bytes) on xmpp_accounts to rowgram_admin;
   grant delete on xmpp_accounts to rowgram_admin;
   grant delete on xmpp_rx_queue to rowgram_admin;
 
   grant insert (message_stanza, message_to, message_subject, message_body, account_id, message_type, thread,
-    lang, request_receipt, send_after, expires_at, priority, idempotency_key)
+    lang, request_receipt, send_after, expires_at, priority, idempotency_key, message_html, oob_url, attachment,
+    attachment_path, attachment_name, attachment_type, replaces_id, retracts_id, reaction_to, reactions,
+    reply_to_id, reply_to_jid, markable, displayed_id, chat_state, hints, encryption)
     on xmpp_tx_queue to rowgram_app, rowgram_admin;
-  grant select on xmpp_tx_queue, xmpp_rx_queue to rowgram_app;
-  grant update (state) on xmpp_tx_queue to rowgram_app, rowgram_admin;
-  grant usage on sequence xmpp_tx_queue_id_seq to rowgram_app, rowgram_admin;
+  grant insert (account_id, iq_to, iq_type, payload, timeout_s, send_after, expires_at, priority, idempotency_key)
+    on xmpp_iq_queue to rowgram_app, rowgram_admin;
+  grant select on xmpp_tx_queue, xmpp_rx_queue, xmpp_iq_queue to rowgram_app;
+  grant update (state) on xmpp_tx_queue, xmpp_iq_queue to rowgram_app, rowgram_admin;
+  grant usage on sequence xmpp_tx_queue_id_seq, xmpp_iq_queue_id_seq to rowgram_app, rowgram_admin;
+
+  -- What an application may do for the accounts that are granted to it; see the policies below.
+  grant select (id, enabled, acc_jid, is_default, resource, priority, show, status, subscription_policy,
+    send_receipts, max_stanza_bytes, on_uncertain, room_invite_policy, notify_nodes, max_attachment_bytes,
+    state, state_info, state_changed_at, next_try_at, full_jid) on xmpp_accounts to rowgram_app;
+  grant update (priority, show, status, notify_nodes) on xmpp_accounts to rowgram_app;
+  grant select on xmpp_chat_states, xmpp_contacts, xmpp_subscription_requests, xmpp_presences,
+    xmpp_directed_presences, xmpp_profiles, xmpp_contact_profiles, xmpp_room_occupants, xmpp_iq_requests,
+    xmpp_pubsub_items to rowgram_app;
+  grant select (id, account_id, room_jid, nick, enabled, state, state_info, state_changed_at, next_try_at,
+    own_nick, role, affiliation, occupants, subject) on xmpp_rooms to rowgram_app, rowgram_admin, rowgram_viewer;
+  grant select (id, account_id, room_jid, from_jid, reason, received_at, answer, answered_at)
+    on xmpp_room_invites to rowgram_app, rowgram_admin, rowgram_viewer;
+  grant insert (account_id, jid, name, groups, subscribe, allow), update (jid, name, groups, subscribe, allow), delete
+    on xmpp_contacts to rowgram_app, rowgram_admin;
+  grant update (answer) on xmpp_subscription_requests, xmpp_room_invites to rowgram_app, rowgram_admin;
+  grant insert (account_id, jid, show, status), update (show, status), delete
+    on xmpp_directed_presences to rowgram_app, rowgram_admin;
+  grant insert (account_id, full_name, nickname, email, url, description, avatar),
+    update (full_name, nickname, email, url, description, avatar), delete on xmpp_profiles to rowgram_app, rowgram_admin;
+  grant insert (account_id, jid), update (state), delete on xmpp_contact_profiles to rowgram_app, rowgram_admin;
+  grant insert (account_id, room_jid, nick, password, enabled), update (nick, password, enabled), delete
+    on xmpp_rooms to rowgram_app, rowgram_admin;
+  grant update (response, error_condition, error_text) on xmpp_iq_requests to rowgram_app, rowgram_admin;
+  -- The functions that these name are run by the daemon.
+  grant insert (account_id, namespace, function, timeout_s), update (account_id, namespace, function, timeout_s), delete
+    on xmpp_iq_handlers to rowgram_admin;
+  grant insert (account_id, node, name, function, allowed), update (account_id, node, name, function, allowed), delete
+    on xmpp_commands to rowgram_admin;
 
   -- A trigger fires without this right. With it, one on a table of one's own could use up another's keys.
   revoke all on function rowgram_keep_idempotency_key() from public;
   revoke all on function xmpp_account(text) from public;
+  revoke all on function xmpp_default_account(), xmpp_granted_accounts(name) from public;
+  grant execute on function xmpp_default_account(), xmpp_granted_accounts(name)
+    to rowgram_daemon, rowgram_admin, rowgram_app, rowgram_viewer;
   grant execute on function xmpp_account(text) to rowgram_daemon, rowgram_admin, rowgram_app, rowgram_viewer;
   revoke all on function rowgram_create_partitions(integer), rowgram_drop_partitions() from public;
   grant execute on function rowgram_create_partitions(integer), rowgram_drop_partitions()
@@ -67,17 +112,36 @@ begin
 end
 $$;
 
--- Applications see the rows that they inserted; the daemon and those who watch see all.
-alter table xmpp_tx_queue enable row level security;
+-- Applications see the rows that they inserted, and what belongs to the accounts that are granted to them;
+-- the daemon and those who watch see all.
 do $$
+declare
+  name text;
+  granted constant text := 'any (array(select xmpp_granted_accounts(current_user)))';
 begin
-  if not exists (select from pg_roles where rolname = 'rowgram_owner') then
-    return;
-  end if;
-  drop policy if exists xmpp_tx_queue_own_rows on xmpp_tx_queue;
-  create policy xmpp_tx_queue_own_rows on xmpp_tx_queue to rowgram_app using (created_by = current_user);
-  drop policy if exists xmpp_tx_queue_all_rows on xmpp_tx_queue;
-  create policy xmpp_tx_queue_all_rows on xmpp_tx_queue
-    to rowgram_daemon, rowgram_admin, rowgram_viewer using (true);
+  foreach name in array array['xmpp_accounts', 'xmpp_tx_queue', 'xmpp_rx_queue', 'xmpp_iq_queue', 'xmpp_chat_states',
+    'xmpp_contacts', 'xmpp_subscription_requests', 'xmpp_presences', 'xmpp_directed_presences', 'xmpp_profiles',
+    'xmpp_contact_profiles', 'xmpp_rooms', 'xmpp_room_occupants', 'xmpp_room_invites', 'xmpp_iq_requests',
+    'xmpp_pubsub_items']
+  loop
+    execute format('alter table %I enable row level security', name);
+    continue when not exists (select from pg_roles where rolname = 'rowgram_owner');
+    execute format('drop policy if exists %I on %I', name || '_all_rows', name);
+    execute format('create policy %I on %I to rowgram_daemon, rowgram_admin, rowgram_viewer using (true)',
+      name || '_all_rows', name);
+    execute format('drop policy if exists %I on %I', name || '_own_rows', name);
+    execute format('create policy %I on %I to rowgram_app using (%s)', name || '_own_rows', name,
+      case
+        when name = 'xmpp_accounts' then 'id = ' || granted
+        when name in ('xmpp_tx_queue', 'xmpp_iq_queue') then 'created_by = current_user'
+        when name = 'xmpp_room_occupants' then 'room_id in (select r.id from xmpp_rooms r)'
+        else 'account_id = ' || granted
+      end
+      || case
+        when name in ('xmpp_tx_queue', 'xmpp_iq_queue') then format(') with check (created_by = current_user and (
+          account_id = %1$s or (account_id is null and (xmpp_default_account() is null or xmpp_default_account() = %1$s)))', granted)
+        else ''
+      end);
+  end loop;
 end
 $$;

@@ -235,13 +235,13 @@ test('an application cannot write what the daemon writes', async () => {
   }
 });
 
-test('an application reads no account, no secret and no partition', async () => {
+test('an application reads no secret and no partition', async () => {
   await using db = await testDatabase();
   await using app = await logIn(db, 'rowgram_app');
   const forbidden = [
-    'select from xmpp_accounts',
-    'select id from xmpp_accounts',
     'select acc_pass from xmpp_accounts',
+    'select * from xmpp_accounts',
+    'select password from xmpp_rooms',
     'select sm_id from xmpp_streams',
     'select stanza_id_secret from rowgram_settings',
     'select queue_keep from rowgram_settings',
@@ -259,6 +259,66 @@ test('an application reads no account, no secret and no partition', async () => 
   assert.deepEqual((await app.client.query("select xmpp_account('a@b') as id")).rows, [
     { id: '7' },
   ]);
+});
+
+test('an application has the accounts that are granted to it, and no others', async () => {
+  await using db = await testDatabase();
+  await using app = await logIn(db, 'rowgram_app');
+  await db.rows(
+    `insert into xmpp_accounts (id, acc_jid, granted_to)
+    values (1, 'all@b', default), (2, 'own@b', array[$1]), (3, 'other@b', '{someone}'), (4, 'none@b', '{}')`,
+    [app.name],
+  );
+  const tables = {
+    xmpp_rx_queue: ['message_stanza, message_to, message_type', "'', '', ''"],
+    xmpp_contacts: ['jid', "'c@d'"],
+    xmpp_presences: ['jid, bare_jid', "'c@d/e', 'c@d'"],
+    xmpp_rooms: ['room_jid', "'r@d'"],
+    xmpp_room_invites: ['room_jid', "'r@d'"],
+    xmpp_subscription_requests: ['jid', "'c@d'"],
+    xmpp_directed_presences: ['jid', "'c@d'"],
+    xmpp_profiles: ['full_name', "'C'"],
+    xmpp_contact_profiles: ['jid', "'c@d'"],
+    xmpp_chat_states: ['jid, chat_state', "'c@d', 'active'"],
+    xmpp_iq_requests: [
+      'iq_type, iq_id, namespace, payload, answer_by',
+      "'get', 'i', 'n', '<n/>', now()",
+    ],
+    xmpp_pubsub_items: ['service, node, item_id', "'s', 'n', 'i'"],
+  };
+  const seen = async (text: string): Promise<number[]> => {
+    const { rows } = await app.client.query<{ id: string }>(`${text} order by 1`);
+    return rows.map(({ id }) => Number(id));
+  };
+  assert.deepEqual(await seen('select id from xmpp_accounts'), [1, 2]);
+  for (const [table, [columns, values]] of Object.entries(tables)) {
+    await db.rows(
+      `insert into ${table} (account_id, ${columns}) select id, ${values} from xmpp_accounts`,
+    );
+    assert.deepEqual(await seen(`select account_id as id from ${table}`), [1, 2], table);
+  }
+  const room = 'select r.id from xmpp_rooms r join xmpp_room_occupants o on o.room_id = r.id';
+  await db.rows(`insert into xmpp_room_occupants (room_id, nick, role, affiliation)
+    select id, 'n', 'visitor', 'none' from xmpp_rooms`);
+  assert.equal((await seen(room)).length, 2);
+  assert.equal((await seen('select room_id as id from xmpp_room_occupants')).length, 2);
+  for (const insert of [
+    "insert into xmpp_tx_queue (account_id, message_to) values ($1, 'a@b')",
+    "insert into xmpp_iq_queue (account_id, payload) values ($1, '<q/>')",
+    "insert into xmpp_contacts (account_id, jid) values ($1, 'new@b')",
+    "insert into xmpp_rooms (account_id, room_jid) values ($1, 'new@b')",
+    "insert into xmpp_directed_presences (account_id, jid) values ($1, 'new@b')",
+    "insert into xmpp_contact_profiles (account_id, jid) values ($1, 'new@b')",
+  ]) {
+    for (const id of [1, 2]) await app.client.query(insert, [id]);
+    for (const id of [3, 4, 99]) await assert.rejects(app.client.query(insert, [id]), DENIED);
+  }
+  const away = "update xmpp_accounts set show = 'away', status = 'at lunch'";
+  assert.equal((await app.client.query(away)).rowCount, 2);
+  const none = "insert into xmpp_tx_queue (message_to) values ('a@b')";
+  await app.client.query(none);
+  await db.rows('update xmpp_accounts set is_default = true where id = 3');
+  await assert.rejects(app.client.query(none), DENIED);
 });
 
 test('an idempotency key is its own for each application', async () => {

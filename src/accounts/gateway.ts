@@ -1,11 +1,13 @@
 /** The XMPP accounts: each enabled row whose shard is ours is a link; messages are rows both ways. */
 
 import { DEFAULT_SHARD, shardOf } from '../db/ownership.ts';
-import { createQueue } from '../db/queue.ts';
+import { createQueue, type Unlinked } from '../db/queue.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
 import { bareJid } from '../xmpp/wire/jid.ts';
 import { createInbox } from './inbox.ts';
+import { createKinds } from './kinds.ts';
 import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
+import type { PartKind } from './part.ts';
 import {
   type Account,
   type AccountState,
@@ -72,22 +74,31 @@ export const createAccountsGateway = (
     if (!account.enabled) return `account ${account.jid} is disabled`;
     return links.get(id)?.restsBecause() ?? `account ${account.jid} is not online yet`;
   };
+  const describeUnlinked = (linkId: number | null): Unlinked => {
+    const info = describeAbsent(linkId);
+    if (info !== null) return { verdict: 'wait', info };
+    if (linkId === null || missing.delete(linkId)) {
+      return { verdict: 'reject', info: `there is no account ${linkId}` };
+    }
+    lookAgain(linkId);
+    return { verdict: 'wait', info: `there is no account ${linkId} yet` };
+  };
   const queue = createQueue<TxRow>({
     address,
     table: TX_QUEUE,
     ownership,
     log,
     orderKey,
-    describeUnlinked(linkId) {
-      const info = describeAbsent(linkId);
-      if (info !== null) return { verdict: 'wait', info };
-      if (linkId === null || missing.delete(linkId)) {
-        return { verdict: 'reject', info: `there is no account ${linkId}` };
-      }
-      lookAgain(linkId);
-      return { verdict: 'wait', info: `there is no account ${linkId} yet` };
-    },
+    describeUnlinked,
   });
+  const kinds = createKinds({ address, db, ownership, log, describeUnlinked });
+  const queues = [
+    { table: TX_QUEUE.name, queue },
+    ...kinds.flatMap((kind) => (kind.queue ? [kind.queue] : [])),
+  ];
+  const resync = () => {
+    for (const each of queues) each.queue.resync();
+  };
 
   // A row may come in one transaction with its account, and be seen before it.
   const lookAgain = (id: number) => {
@@ -103,7 +114,7 @@ export const createAccountsGateway = (
     doubted.clear();
     accounts = await selectAccounts(db);
     for (const id of ids) if (!accounts.some((account) => account.id === id)) missing.add(id);
-    queue.resync();
+    resync();
   };
 
   // The last state of each account in a while is written, all in one statement.
@@ -130,6 +141,8 @@ export const createAccountsGateway = (
   };
 
   const linkParts = (): LinkParts => ({
+    db,
+    kinds,
     queue,
     inbox,
     log,
@@ -140,6 +153,7 @@ export const createAccountsGateway = (
       await closing.get(accountId);
       return turns.enter(host);
     },
+    resync,
     report,
     selectResumption: (accountId) => selectResumption(db, accountId),
     upsertResumption: (accountId, resumption) => upsertResumption(db, accountId, resumption),
@@ -157,7 +171,7 @@ export const createAccountsGateway = (
     // The account is on again, or another daemon's by now.
     if (links.has(id) || !isOurs(shardOf(id))) return;
     report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
-    queue.resync();
+    resync();
   };
 
   /** Opens, changes and closes links until they are as the rows want them. */
@@ -178,15 +192,30 @@ export const createAccountsGateway = (
   const chooseDefault = () => {
     const id = defaultAccount?.id;
     const isServed = id !== undefined && links.has(id) && isOurs(DEFAULT_SHARD);
-    queue.setDefault(isServed ? id : null);
+    setDefault(isServed ? id : null);
+  };
+
+  const flushed = () => Promise.all(queues.map((each) => each.queue.flushed(FLUSH_MS)));
+
+  const setDefault = (id: number | null) => {
+    for (const each of queues) each.queue.setDefault(id);
+  };
+
+  /** Links whose rows of that kind have changed. */
+  const syncParts = async (kind: PartKind): Promise<void> => {
+    for (const id of await kind.selectBehind(db)) links.get(id)?.sync(kind);
   };
 
   return {
     name: 'xmpp',
     tables: ['xmpp_accounts', 'rowgram_settings'],
-    channels: { xmpp_tx_queue: queue.ring },
+    channels: Object.fromEntries(queues.map((each) => [each.table, each.queue.ring])),
     onTableChange(table) {
-      if (table === TX_QUEUE.name) queue.recheckHeld();
+      for (const each of queues) if (each.table === table) each.queue.recheckHeld();
+      for (const kind of kinds) {
+        if (!kind.tables.includes(table)) continue;
+        syncParts(kind).catch((err: unknown) => log.debug({ err }, 'rows not read'));
+      }
     },
     defaultLinkShard: () => (defaultAccount ? shardOf(defaultAccount.id) : null),
     async sync() {
@@ -203,30 +232,31 @@ export const createAccountsGateway = (
       matchLinks(new Map(wanted.map((account) => [account.id, account])));
       chooseDefault();
       ownership.poke();
-      queue.resync();
+      resync();
+      for (const kind of kinds) await syncParts(kind);
     },
     drop() {
       for (const link of links.values()) link.drop();
       links.clear();
       inbox.clear();
       turns.clear();
-      queue.setDefault(null);
+      setDefault(null);
     },
     async release(shard) {
       leaving.set(shard, epochs().get(shard) ?? 0);
-      if (shard === DEFAULT_SHARD) queue.setDefault(null);
+      if (shard === DEFAULT_SHARD) setDefault(null);
       const ids = [...links.keys()].filter((id) => shardOf(id) === shard);
       await Promise.all(ids.map((id) => closeLink(id, FLUSH_MS)));
-      await queue.flushed(FLUSH_MS);
+      await flushed();
     },
     async stop(timeoutMs) {
       isStopping = true;
       await Promise.all([...links.keys()].map((id) => closeLink(id, timeoutMs)));
       await inbox.flushed(FLUSH_MS);
-      await queue.flushed(FLUSH_MS);
+      await flushed();
       if (stateTimer) clearTimeout(stateTimer);
       await writeStates().catch((err: unknown) => log.debug({ err }, 'account states not written'));
-      await queue.close();
+      await Promise.all(queues.map((each) => each.queue.close()));
       await inbox.close();
     },
   };

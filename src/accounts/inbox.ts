@@ -24,6 +24,8 @@ export type Letter = {
   ownJid: string;
   incoming: Incoming | null;
   report: ClaimedReport | null;
+  /** What else it changes; run once more when nobody could say whether it was committed. */
+  write: ((client: Client) => Promise<void>) | null;
   /** Its number on the stream, and the stream; null where there is no stream management. */
   progress: { streamId: string; h: number } | null;
   /** Called when the letter is in the database for good. */
@@ -90,6 +92,7 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     const own = batch.filter(({ accountId }) => owned.has(shardOf(accountId)));
     await writeRows(client, own);
     await writeReports(client, own);
+    for (const letter of own) await letter.write?.(client);
     const progress = readProgress(own);
     if (progress.length > 0) await updateProgress(client, progress);
     await client.query('commit');

@@ -2,14 +2,15 @@
  * One account's life: online while its row says so, trying again when it may help, resting when only a
  * person can help. Rows go out in order through it, and stanzas come in.
  */
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Element } from '@xmpp/client';
+import type { DatabasePool } from 'slonik';
 import type { QueueRow } from '../db/linkBuffer.ts';
 import type { Queue, Link as QueueLink } from '../db/queue.ts';
-import { ConfigError, ProtocolError, RetryError } from '../errors.ts';
+import { errorText, ProtocolError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { createRequester } from '../xmpp/requester.ts';
 import {
   openSession,
   type Resumption,
@@ -20,6 +21,8 @@ import { bareJid, parseJid } from '../xmpp/wire/jid.ts';
 import { decideRest, isResting, type Rest } from './backoff.ts';
 import type { Inbox, Letter } from './inbox.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
+import type { Line, Part, PartKind, Taken } from './part.ts';
+import { readPassword } from './password.ts';
 import { formatStanzaId, parseStanzaId } from './stanzaId.ts';
 import {
   answerIq,
@@ -29,14 +32,16 @@ import {
   type Outgoing,
   readMessage,
 } from './stanzas.ts';
-import type { Account, AccountState } from './store.ts';
+import { type Account, type AccountState, addSpoofed } from './store.ts';
 
 export type TxRow = QueueRow & Outgoing & { insertedAtS: number };
 
 /** What a link needs of the gateway. */
 export type LinkParts = {
+  db: DatabasePool;
   queue: Queue<TxRow>;
   inbox: Inbox;
+  kinds: readonly PartKind[];
   log: Log;
   /** Signs stanza ids. */
   secret(): string;
@@ -44,6 +49,8 @@ export type LinkParts = {
   isFresh(): boolean;
   /** Lets a login to a host begin in its turn; what it returns ends the turn. */
   enter(accountId: number, host: string): Promise<() => void>;
+  /** The rows of accounts that are not online are to be told why. */
+  resync(): void;
   report(state: AccountState): void;
   selectResumption(accountId: number): Promise<Resumption | null>;
   upsertResumption(accountId: number, resumption: Resumption): Promise<void>;
@@ -58,6 +65,8 @@ export type Link = {
   restsBecause(): string | null;
   /** Takes a changed row; reconnects only for what the connection depends on. */
   change(account: Account): void;
+  /** Rows of that kind may not be as the network is. */
+  sync(kind: PartKind): void;
   /** Says goodbye once all that was sent is acknowledged, or `timeoutMs` have passed. */
   close(timeoutMs: number): Promise<void>;
   /** Drops the connection without a word. */
@@ -68,21 +77,6 @@ export type Link = {
 const BACKLOG_MAX = 300;
 const STABLE_MS = 60_000;
 const COMMIT_POLL_MS = 10;
-
-/** The password itself, or what it refers to, read anew at each login. */
-const readPassword = async (text: string): Promise<string> => {
-  const [, kind, name = ''] = /^(env|file):(.+)$/s.exec(text) ?? [];
-  if (kind === 'env') {
-    const value = process.env[name];
-    if (value !== undefined) return value;
-    throw new ConfigError(`acc_pass names the environment variable ${name}, which is not set`);
-  }
-  if (kind !== 'file') return text;
-  const content = await readFile(name, 'utf8').catch((cause: unknown) => {
-    throw new ConfigError(`acc_pass names the file ${name}, which cannot be read`, { cause });
-  });
-  return content.replace(/\r?\n$/, '');
-};
 
 const CONNECTION_FIELDS = [
   'jid',
@@ -99,6 +93,30 @@ const needsReconnect = (a: Account, b: Account): boolean =>
 
 const hasOtherPresence = (a: Account, b: Account): boolean =>
   a.priority !== b.priority || a.show !== b.show || a.status !== b.status;
+
+type Branch = { kind: PartKind; part: Part; ask(): void };
+
+/** Runs `work` when asked, and once more when asked meanwhile. */
+const createRepeat = (work: () => Promise<void>, log: Log): { ask(): void } => {
+  let isRunning = false;
+  let isWanted = false;
+  const run = async () => {
+    isRunning = true;
+    while (isWanted) {
+      isWanted = false;
+      await work().catch((error: unknown) =>
+        log.debug({ reason: errorText(error) }, 'rows not matched'),
+      );
+    }
+    isRunning = false;
+  };
+  return {
+    ask() {
+      isWanted = true;
+      if (!isRunning) void run();
+    },
+  };
+};
 
 export const createLink = (first: Account, parts: LinkParts): Link => {
   const { queue, inbox, log, report } = parts;
@@ -117,23 +135,36 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   let onlineSince = 0;
   /** The presence that the server was last told. */
   let introduction = '';
+  let isIntroduced = false;
   /** What the current stream has brought and the inbox has not stored yet. */
   let reception = { uncommitted: 0 };
   const track = { failures: 0, conflicts: [] as number[] };
 
   const outbox: Outbox = createOutbox({
-    build: (row) => {
+    describe: (row) => {
       const id = formatStanzaId(parts.secret(), { id: row.id, insertedAtS: row.insertedAtS });
       return { id, maxBytes: account.maxStanzaBytes };
+    },
+    admit(row, to, type) {
+      for (const { part } of branches) part.admit?.(row, to, type);
     },
     log: log.child({ account: first.id }),
   });
   let rows: QueueLink<TxRow> | null = null;
+  let branches: Branch[] = [];
 
   const canSend = (): boolean => !isClosed && session?.isOpen() === true && parts.isFresh();
   const pump = () => {
-    if (rows && session && canSend()) outbox.pump(rows, session);
+    if (!rows || !session || !canSend()) return;
+    if (branches.some(({ part }) => part.holdsRows?.() === true)) return;
+    outbox.pump(rows, session);
   };
+  const sendAside = (stanza: string): boolean => {
+    if (!session || !canSend()) return false;
+    outbox.sendAside(session, stanza);
+    return true;
+  };
+  const requester = createRequester({ send: sendAside, ownJid: () => ownJid });
   const openRows = () => {
     rows ??= queue.openLink(account.id, pump);
   };
@@ -165,7 +196,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   /** No more is acknowledged than the table knows of: a stream is not resumed from a count that goes back. */
   const put = (
-    content: Pick<Letter, 'incoming' | 'report'>,
+    content: Partial<Pick<Letter, 'incoming' | 'report' | 'write'>>,
     count: number | null,
     onStored: (receiver: Session | null) => void = () => {},
   ) => {
@@ -176,6 +207,9 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     inbox.put({
       accountId: account.id,
       ownJid,
+      incoming: null,
+      report: null,
+      write: null,
       ...content,
       progress: streamId && count !== null ? { streamId, h: count } : null,
       onCommitted() {
@@ -188,6 +222,12 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (own.uncommitted > BACKLOG_MAX) receiver?.pause();
   };
 
+  /** @returns what to store in the stanza's stead */
+  const distrust = (stanza: Element, claim: string): Taken => {
+    log.warn({ account: account.id, peer: stanza.attrs.from, claim }, 'claim not believed');
+    return { write: (client) => addSpoofed(client, account.id) };
+  };
+
   const receiveMessage = (stanza: Element, count: number | null) => {
     const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
     const key = seen ? parseStanzaId(parts.secret(), seen.id) : null;
@@ -198,6 +238,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       report: isOurs ? { ...seen, key, accountId: account.id } : null,
     };
     put(content, count, (receiver) => {
+      if (rows && isOurs && seen.kind === 'failed') outbox.dismiss(rows, seen.id);
       log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
       if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
         outbox.sendAside(receiver, buildReceipt(stanza));
@@ -205,16 +246,36 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     });
   };
 
-  const receive = (stanza: Element, count: number | null) => {
-    if (stanza.name === 'message') {
-      receiveMessage(stanza, count);
-      return;
+  /** What others have to say: the requester's answers, the parts' stanzas. */
+  const takeByPart = (stanza: Element): Taken | null => {
+    const asked = stanza.name === 'iq' ? requester.take(stanza) : null;
+    if (asked === 'taken') return {};
+    if (asked === 'spoofed') return distrust(stanza, 'an answer to what another was asked');
+    for (const { part } of branches) {
+      const taken = part.receive?.(stanza);
+      if (taken) return taken;
     }
-    const answer = stanza.name === 'iq' ? answerIq(stanza) : null;
-    if (answer && session) outbox.sendAside(session, answer);
-    const { from, type } = stanza.attrs;
-    if (stanza.name === 'presence' && type === 'subscribe' && from) answerSubscription(from);
-    if (count !== null) put({ incoming: null, report: null }, count);
+    return null;
+  };
+
+  const putTaken = ({ incoming, write, onStored }: Taken, count: number | null) => {
+    const content = { ...(incoming && { incoming }), ...(write && { write }) };
+    put(content, count, onStored);
+  };
+
+  const receive = (stanza: Element, count: number | null) => {
+    const taken = takeByPart(stanza);
+    if (taken) {
+      const hasContent = taken.incoming !== undefined || taken.write !== undefined;
+      if (hasContent || taken.onStored || count !== null) putTaken(taken, count);
+    } else if (stanza.name === 'message') receiveMessage(stanza, count);
+    else {
+      const answer = stanza.name === 'iq' ? answerIq(stanza) : null;
+      if (answer) sendAside(answer);
+      const { from, type } = stanza.attrs;
+      if (stanza.name === 'presence' && type === 'subscribe' && from) answerSubscription(from);
+      if (count !== null) put({}, count);
+    }
   };
 
   const receiveSafely = (stanza: Element, count: number | null) => {
@@ -223,6 +284,12 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     } catch (err) {
       log.warn({ err, account: account.id, peer: stanza.attrs.from }, 'stanza dropped');
     }
+  };
+
+  /** The stream is gone. */
+  const leave = () => {
+    isIntroduced = false;
+    for (const { part } of branches) part.offline?.();
   };
 
   const restBecause = (error: unknown, isNews: boolean) => {
@@ -241,7 +308,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     tell(state, info, { afterMs });
     if (isResting(rest)) {
       closeRows();
-      queue.resync();
+      parts.resync();
     }
     if (afterMs !== null) retry = setTimeout(start, afterMs);
   };
@@ -251,6 +318,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (Date.now() - onlineSince > STABLE_MS) track.failures = 0;
     session = null;
     if (isClosed || error === null) return;
+    leave();
     if (rows) outbox.suspect(rows, error);
     restBecause(error, true);
   };
@@ -268,10 +336,21 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   const reintroduce = (opened: Session) => {
     try {
       introduce(opened);
+      for (const { part } of branches) part.reintroduced?.();
     } catch (error) {
       session = null;
+      leave();
       farewell = Promise.all([farewell, opened.close()]);
       restBecause(error, true);
+    }
+  };
+
+  /** What does not work leaves its part behind, not the account. */
+  const beginParts = async () => {
+    for (const { part } of branches) {
+      await part.begin?.().catch((error: unknown) => {
+        log.warn({ account: account.id, reason: errorText(error) }, 'part not begun');
+      });
     }
   };
 
@@ -290,11 +369,20 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       isResumable = true;
     }
     if (session !== opened) return;
+    if (!isResumed) requester.fail(new RetryError('the stream was lost', 0));
     opened.begin();
+    pump();
+    if (!isResumed) await beginParts();
+    if (session !== opened) return;
     if (!isResumed || introduction !== describePresence()) introduce(opened);
+    isIntroduced = true;
     tell('online', via, { fullJid });
     const fields = { account: account.id, jid: fullJid, via, resumed: isResumed };
     log.info(fields, 'account online');
+    for (const branch of branches) {
+      branch.part.online?.(isResumed);
+      branch.ask();
+    }
     pump();
   };
 
@@ -356,6 +444,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     halt();
     const old = session;
     session = null;
+    leave();
     rest = null;
     track.failures = 0;
     track.conflicts = [];
@@ -372,6 +461,39 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       .then(() => (farewell === goodbye ? start() : undefined))
       .catch((err: unknown) => log.error({ err, account: account.id }, 'account not restarted'));
   };
+
+  const end = () => {
+    leave();
+    for (const { part } of branches) part.close?.();
+    requester.fail(new RetryError('the account was closed', 0));
+    closeRows();
+  };
+
+  const line: Line = {
+    accountId: first.id,
+    account: () => account,
+    ownJid: () => ownJid,
+    fullJid: () => (isIntroduced ? (session?.fullJid ?? null) : null),
+    db: parts.db,
+    log: log.child({ account: first.id }),
+    send: (stanza) => void sendAside(stanza),
+    request: (question) => requester.ask(question),
+    store: (taken) => putTaken(taken, null),
+    distrust: (stanza, claim) => putTaken(distrust(stanza, claim), null),
+    hasten: (isMatch) => rows?.hasten(isMatch),
+    reflect: (stanzaId) => rows && outbox.reflect(rows, stanzaId),
+    abandon(isMatch) {
+      if (rows) outbox.abandon(rows, isMatch);
+      pump();
+    },
+  };
+  branches = parts.kinds.map((kind) => {
+    const part = kind.create(line);
+    const work = async () => {
+      if (isIntroduced) await part.sync?.();
+    };
+    return { kind, part, ...createRepeat(work, log) };
+  });
 
   start();
   return {
@@ -392,13 +514,16 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
         outbox.sendAside(session, "<presence type='unavailable'/>");
       } else if (session && hasOtherPresence(old, changed)) reintroduce(session);
     },
+    sync(kind) {
+      for (const branch of branches) if (branch.kind === kind) branch.ask();
+    },
     async close(timeoutMs) {
       isClosed = true;
       halt();
       await outbox.settled(timeoutMs);
       const old = session;
       session = null;
-      closeRows();
+      end();
       await Promise.all([farewell, old?.close()]);
       if (old) await parts.deleteResumption(account.id);
     },
@@ -407,7 +532,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       halt();
       const old = session;
       session = null;
-      closeRows();
+      end();
       old?.drop(null);
     },
   };

@@ -65,8 +65,11 @@ const readRecipient = (text: string | null | undefined, column: string): string 
   }
 };
 
+/** A stanza for the wire, with whom it goes to and its type. */
+export type Built = { text: string; to: string; type: string };
+
 /** The row's own stanza with what it may not decide taken out of its hands. */
-const rewriteStanza = (text: string, id: string, maxBytes: number): string => {
+const rewriteStanza = (text: string, id: string, maxBytes: number): Built => {
   const message = parseFragment(text, { maxStanzaBytes: maxBytes });
   const xmlns = message.attrs.xmlns ?? NS_CLIENT;
   if (message.name !== 'message' || xmlns !== NS_CLIENT) {
@@ -76,7 +79,8 @@ const rewriteStanza = (text: string, id: string, maxBytes: number): string => {
   if (type === 'error' || !MESSAGE_TYPES.includes(type)) {
     throw new RejectError(`message_stanza has the type '${type}'`, 'bad-request');
   }
-  message.attrs.to = readRecipient(message.attrs.to, "message_stanza's to");
+  const to = readRecipient(message.attrs.to, "message_stanza's to");
+  message.attrs.to = to;
   message.attrs.id = id;
   delete message.attrs.from;
   delete message.attrs.xmlns;
@@ -84,9 +88,9 @@ const rewriteStanza = (text: string, id: string, maxBytes: number): string => {
   for (const claimed of message.getChildren('origin-id', NS_STANZA_ID)) message.remove(claimed);
   const stanza = formatElement(message);
   const originId = `<origin-id xmlns='${NS_STANZA_ID}' id='${id}'/>`;
-  return stanza.endsWith('/>') && message.children.length === 0
-    ? `${stanza.slice(0, -2)}>${originId}</message>`
-    : `${stanza.slice(0, -'</message>'.length)}${originId}</message>`;
+  const isEmpty = message.children.length === 0;
+  const open = isEmpty ? `${stanza.slice(0, -2)}>` : stanza.slice(0, -'</message>'.length);
+  return { text: requireSize(`${open}${originId}</message>`, maxBytes), to, type };
 };
 
 const RECEIPT_REQUEST = `<request xmlns='${NS_RECEIPTS}'/><markable xmlns='${NS_MARKERS}'/>`;
@@ -98,25 +102,23 @@ const RECEIPT_REQUEST = `<request xmlns='${NS_RECEIPTS}'/><markable xmlns='${NS_
  * @param maxBytes how large the stanza may be
  * @throws RejectError with the column and what is wrong with it
  */
-export const buildMessage = (row: Outgoing, id: string, maxBytes: number): string => {
-  if (row.messageStanza !== null) {
-    return requireSize(rewriteStanza(row.messageStanza, id, maxBytes), maxBytes);
-  }
+export const buildMessage = (row: Outgoing, id: string, maxBytes: number): Built => {
+  if (row.messageStanza !== null) return rewriteStanza(row.messageStanza, id, maxBytes);
+  const type = row.messageType;
   const to = readRecipient(row.messageTo, 'message_to');
   const lang =
     row.lang === null ? '' : ` xml:lang='${escapeAttribute(requireText(row.lang, 'lang'))}'`;
   const wantsReceipt =
-    row.requestReceipt &&
-    row.messageBody !== null &&
-    (row.messageType === 'chat' || row.messageType === 'normal');
-  return requireSize(
-    `<message to='${escapeAttribute(to)}' type='${row.messageType}' id='${id}'${lang}>` +
+    row.requestReceipt && row.messageBody !== null && (type === 'chat' || type === 'normal');
+  const text = requireSize(
+    `<message to='${escapeAttribute(to)}' type='${type}' id='${id}'${lang}>` +
       child('subject', row.messageSubject, 'message_subject') +
       child('body', row.messageBody, 'message_body') +
       child('thread', row.thread, 'thread') +
       `${wantsReceipt ? RECEIPT_REQUEST : ''}<origin-id xmlns='${NS_STANZA_ID}' id='${id}'/></message>`,
     maxBytes,
   );
+  return { text, to, type };
 };
 
 /** A received message, as it becomes a row. */

@@ -226,6 +226,15 @@ export const updateReported = async (client: pg.Client, findings: Finding[]): Pr
   await client.query("select pg_notify('xmpp_tx_queue_results', '')");
 };
 
+/** Counts a claim that was not believed. */
+export const addSpoofed = async (client: pg.Client, accountId: number): Promise<void> => {
+  await client.query({
+    name: 'add_spoofed',
+    text: 'update xmpp_accounts set spoofed_count = spoofed_count + 1 where id = $1',
+    values: [accountId],
+  });
+};
+
 /** How far each account's stream has been received for good. */
 export type StreamProgress = { accountId: number; streamId: string; h: number };
 

@@ -114,6 +114,13 @@ export const createLinkBuffer = <Row extends QueueRow>(orderKey: (row: Row) => s
       return times.length === 0 ? null : Math.min(...times);
     },
 
+    /** Waiting rows need not wait for their next try. @returns whether there are any */
+    hasten(isMatch: (row: Row) => boolean): boolean {
+      const waiting = rows.filter((row) => row.nextTryAt !== null && isMatch(row));
+      for (const row of waiting) row.nextTryAt = null;
+      return waiting.length > 0;
+    },
+
     /** Taken rows come back to their place. */
     giveBack(taken: Row[]): void {
       for (const row of taken) insert(row);

@@ -33,6 +33,10 @@ export type Link<Row extends QueueRow> = {
   putOff(row: Row, afterMs: number, info: string): void;
   /** Taken rows whose fate is unknown: they are first in line again. */
   giveBack(rows: Row[]): void;
+  /** A taken row that was settled by other means. */
+  forget(row: Row): void;
+  /** Rows that were put off need not wait any longer. */
+  hasten(isMatch: (row: Row) => boolean): void;
   /** Settled results are still written; rows not taken stay in the table. */
   close(): void;
 };
@@ -513,6 +517,10 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
         wake();
       },
       giveBack: (rows) => buffer.giveBack(rows),
+      forget: (row) => buffer.release(row.id),
+      hasten(isMatch) {
+        if (buffer.hasten(isMatch)) onRows();
+      },
       close() {
         if (links.get(linkId) === link) links.delete(linkId);
       },

@@ -29,7 +29,7 @@ const ROW: Outgoing = {
 };
 
 const build = (change: Partial<Outgoing>, maxBytes = MAX): string =>
-  buildMessage({ ...ROW, ...change }, ID, maxBytes);
+  buildMessage({ ...ROW, ...change }, ID, maxBytes).text;
 const parse = (xml: string): Element => parseFragment(xml);
 const own = (messageStanza: string) => parse(build({ messageStanza }));
 const read = (xml: string) => readMessage(parse(xml), 'me@example.test');
