@@ -8,9 +8,9 @@ import { createInbox } from './inbox.ts';
 import { createKinds } from './kinds.ts';
 import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
 import type { PartKind } from './part.ts';
+import { createStates } from './states.ts';
 import {
   type Account,
-  type AccountState,
   deleteResumption,
   selectAccounts,
   selectResumption,
@@ -22,7 +22,6 @@ import {
 } from './store.ts';
 import { createTurns } from './turns.ts';
 
-const STATES_MS = 50;
 const FLUSH_MS = 1_000;
 
 /**
@@ -117,28 +116,7 @@ export const createAccountsGateway = (
     resync();
   };
 
-  // The last state of each account in a while is written, all in one statement.
-  let states = new Map<number, AccountState>();
-  let stateTimer: NodeJS.Timeout | null = null;
-  const writeStates = async () => {
-    stateTimer = null;
-    const batch = states;
-    states = new Map();
-    if (batch.size === 0) return;
-    try {
-      await updateStates(db, [...batch.values()]);
-    } catch (error) {
-      // Under what has been said meanwhile.
-      states = new Map([...batch, ...states]);
-      throw error;
-    }
-  };
-  const report = (state: AccountState) => {
-    states.set(state.accountId, state);
-    stateTimer ??= setTimeout(() => {
-      writeStates().catch((err: unknown) => log.debug({ err }, 'account states not written'));
-    }, STATES_MS);
-  };
+  const states = createStates((batch) => updateStates(db, batch), log);
 
   const linkParts = (): LinkParts => ({
     db,
@@ -154,7 +132,7 @@ export const createAccountsGateway = (
       return turns.enter(host);
     },
     resync,
-    report,
+    report: states.report,
     selectResumption: (accountId) => selectResumption(db, accountId),
     upsertResumption: (accountId, resumption) => upsertResumption(db, accountId, resumption),
     deleteResumption: (accountId) => deleteResumption(db, accountId),
@@ -170,7 +148,7 @@ export const createAccountsGateway = (
     await closed.finally(() => closing.delete(id));
     // The account is on again, or another daemon's by now.
     if (links.has(id) || !isOurs(shardOf(id))) return;
-    report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
+    states.report({ accountId: id, state: 'off', info: null, afterMs: null, fullJid: null });
     resync();
   };
 
@@ -239,6 +217,7 @@ export const createAccountsGateway = (
       for (const link of links.values()) link.drop();
       links.clear();
       inbox.clear();
+      states.clear();
       turns.clear();
       setDefault(null);
     },
@@ -254,8 +233,7 @@ export const createAccountsGateway = (
       await Promise.all([...links.keys()].map((id) => closeLink(id, timeoutMs)));
       await inbox.flushed(FLUSH_MS);
       await flushed();
-      if (stateTimer) clearTimeout(stateTimer);
-      await writeStates().catch((err: unknown) => log.debug({ err }, 'account states not written'));
+      await states.flushed();
       await Promise.all(queues.map((each) => each.queue.close()));
       await inbox.close();
     },

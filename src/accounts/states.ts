@@ -1,0 +1,68 @@
+/** What became of the accounts, on its way to their rows: the last word of each, one statement at a time. */
+import { errorText } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { AccountState } from './store.ts';
+
+const GATHER_MS = 50;
+const RETRY_MS = 1_000;
+
+export type States = {
+  report(state: AccountState): void;
+  /** Forgets what is not written: another daemon may have more to say by now. */
+  clear(): void;
+  /** Settles when what was reported so far has been written, or could not be. */
+  flushed(): Promise<void>;
+};
+
+export const createStates = (
+  write: (states: AccountState[]) => Promise<void>,
+  log: Log,
+): States => {
+  let waiting = new Map<number, AccountState>();
+  let timer: NodeJS.Timeout | null = null;
+  /** Never two at once: the later one could be committed first. */
+  let writing: Promise<void> = Promise.resolve();
+
+  const writeWaiting = async () => {
+    const batch = waiting;
+    waiting = new Map();
+    if (batch.size === 0) return;
+    try {
+      await write([...batch.values()]);
+    } catch (error) {
+      log.debug({ reason: errorText(error) }, 'account states not written');
+      // Under what has been said meanwhile.
+      waiting = new Map([...batch, ...waiting]);
+      arm(RETRY_MS);
+    }
+  };
+  const flush = (): Promise<void> => {
+    writing = writing.then(writeWaiting);
+    return writing;
+  };
+  const disarm = () => {
+    if (timer) clearTimeout(timer);
+    timer = null;
+  };
+  const arm = (ms: number) => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      void flush();
+    }, ms);
+  };
+
+  return {
+    report(state) {
+      waiting.set(state.accountId, state);
+      arm(GATHER_MS);
+    },
+    clear() {
+      waiting.clear();
+      disarm();
+    },
+    async flushed() {
+      await flush();
+      disarm();
+    },
+  };
+};
