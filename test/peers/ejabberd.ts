@@ -6,6 +6,7 @@ import { findProgram } from '../../src/demo/findProgram.ts';
 import { findFreePort } from '../../src/demo/freePort.ts';
 import { type GuardedChild, spawnGuarded } from '../../src/demo/guardedChild.ts';
 import { ConfigError } from '../../src/errors.ts';
+import { buildEjabberdServices } from './services.ts';
 
 export type EjabberdOptions = {
   /** Holds the configuration, the logs and the database; removed on stop. */
@@ -43,8 +44,8 @@ export type PrivateEjabberd = {
 type Plan = EjabberdOptions & {
   domain: string;
   port: number;
-  /** Of the commands, over HTTP. */
-  apiPort: number;
+  /** Of HTTP: the commands, and the files of users. */
+  httpPort: number;
   componentPort: number | null;
 };
 type Program = { erl: string; libraries: string };
@@ -120,7 +121,7 @@ const planServer = async (options: EjabberdOptions): Promise<Plan> => ({
   dir: resolve(options.dir),
   domain: options.domain ?? 'localhost',
   port: options.port ?? (await findFreePort(HOST)),
-  apiPort: await findFreePort(HOST),
+  httpPort: await findFreePort(HOST),
   componentPort: options.componentSecrets ? await findFreePort(HOST) : null,
 });
 
@@ -140,19 +141,23 @@ const buildConfig = (plan: Plan): Record<string, unknown> => ({
   disable_sasl_mechanisms: ['digest-md5', 'X-OAUTH2'],
   api_permissions: { tests: { who: { ip: '127.0.0.1/8' }, what: '*' } },
   registration_timeout: 'infinity',
-  modules: { ...MODULES, ...plan.modules },
+  modules: {
+    ...MODULES,
+    ...buildEjabberdServices(plan.domain, HOST, plan.httpPort, join(plan.dir, 'files')),
+    ...plan.modules,
+  },
   ...(plan.tls ? { certfiles: [join(plan.dir, 'tls.pem')] } : {}),
   ...plan.settings,
 });
 
 const buildListeners = (plan: Plan): Record<string, unknown>[] => {
   const clients = { ip: HOST, port: plan.port, module: 'ejabberd_c2s', max_stanza_size: 262_144 };
-  const api = { ip: HOST, port: plan.apiPort, module: 'ejabberd_http' };
+  const http = { ip: HOST, port: plan.httpPort, module: 'ejabberd_http' };
   const components = { ip: HOST, port: plan.componentPort, module: 'ejabberd_service' };
   const secrets = Object.entries(plan.componentSecrets ?? {});
   return [
     plan.tls ? { ...clients, starttls: true } : clients,
-    { ...api, request_handlers: { '/api': 'mod_http_api' } },
+    { ...http, request_handlers: { '/api': 'mod_http_api', '/upload': 'mod_http_upload' } },
     ...(plan.componentPort === null
       ? []
       : [
@@ -170,7 +175,7 @@ const launch = async (program: Program, plan: Plan): Promise<GuardedChild> => {
   const mnesia = ['-mnesia', 'dir', JSON.stringify(join(plan.dir, 'database'))];
   const command = [program.erl, ...scheduling, '-noinput', ...mnesia, '-s', 'ejabberd'];
   const child = await spawnGuarded(command, environmentOf(program, plan));
-  for (const port of [plan.port, plan.apiPort, plan.componentPort]) {
+  for (const port of [plan.port, plan.httpPort, plan.componentPort]) {
     if (port !== null) await waitForPort(child, port);
   }
   return child;
@@ -203,7 +208,7 @@ const registerAll = async (plan: Plan, accounts: Record<string, string>): Promis
 };
 
 const register = async (plan: Plan, name: string, password: string): Promise<void> => {
-  const response = await fetch(`http://${HOST}:${plan.apiPort}/api/register`, {
+  const response = await fetch(`http://${HOST}:${plan.httpPort}/api/register`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', connection: 'close' },
     body: JSON.stringify({ user: name, host: plan.domain, password }),

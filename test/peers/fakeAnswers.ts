@@ -107,12 +107,13 @@ const fail = ({ session, script }: Context): void => {
 };
 
 const answerIq = (context: Context, element: XmlElement): void => {
-  const { id = '', type } = element.attrs;
+  const { id = '', type, to } = element.attrs;
   if (type !== 'get' && type !== 'set') return;
   const request = element.find('bind', BIND);
   if (request) bind(context, id, request.find('resource')?.text);
   else if (context.script.silentAt !== 'results') {
-    context.session.send(`<iq type='result' id='${escapeXml(id)}'/>`);
+    const from = to === undefined ? '' : ` from='${escapeXml(to)}'`;
+    context.session.send(`<iq type='result' id='${escapeXml(id)}'${from}/>`);
   }
 };
 
