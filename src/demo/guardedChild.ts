@@ -8,7 +8,7 @@ export type GuardedChild = {
   pid: number;
   /** Settles when the server has ended, whatever the cause. */
   ended: Promise<void>;
-  /** The last 64 kB of what the server printed. */
+  /** The last 64 kB of what the server printed, and in the end its exit code. */
   log(): string;
   /** Settles with the first match in the log; null if the server ends or the time is up before. */
   waitForLog(pattern: RegExp, timeoutMs: number): Promise<RegExpMatchArray | null>;
@@ -28,8 +28,10 @@ echo "$server" >&3
 { read -r _ <&4; kill -TERM "$server"; kill -CONT "$server"; } >/dev/null 2>&1 3>&- & watcher=$!
 exec 3>&- 4<&-
 wait "$server"
+code=$?
 kill -KILL "$watcher"
 wait "$watcher" 2>/dev/null
+exit "$code"
 `;
 
 const LOG_CHARACTERS = 65_536;
@@ -76,6 +78,8 @@ const collectLog = (shell: ChildProcess): Printed => {
   };
   shell.stdout?.setEncoding('utf8').on('data', collect);
   shell.stderr?.setEncoding('utf8').on('data', collect);
+  // Of a server that a signal has ended it is 128 and the signal's number.
+  shell.once('exit', (code) => collect(`[ended with ${code}]\n`));
   return {
     text: () => text,
     listen(listener) {
