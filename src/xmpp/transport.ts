@@ -54,11 +54,20 @@ export const isLoopbackAddress = (address: string): boolean =>
 
 const ignore = (): void => {};
 
+/** A socket with the address at its other end, which the socket itself forgets once it is reset. */
+type Connection = { socket: Socket; address: string; port: number };
+
+const readPeer = (socket: Socket, attempt: Attempt): Connection => {
+  const { remoteAddress: address, remotePort: port } = socket;
+  if (address !== undefined && port !== undefined) return { socket, address, port };
+  throw new RetryError(`${attempt.address} closed the connection (${attempt.stage})`, retryMs);
+};
+
 const connectTcp = async (
   { host, port }: Candidate,
   { lookup }: Resolver,
   attempt: Attempt,
-): Promise<Socket> => {
+): Promise<Connection> => {
   attempt.stage = 'connecting';
   const socket = connect({
     host,
@@ -73,27 +82,23 @@ const connectTcp = async (
   // For good: an error while nobody waits is told by whoever looks next and finds it destroyed.
   socket.on('error', ignore);
   try {
-    await waitFor(socket, attempt, 'connect', () => true);
+    return await waitFor(socket, attempt, 'connect', () => readPeer(socket, attempt));
   } catch (error) {
     socket.destroy();
     throw error;
   }
-  return socket;
 };
 
-const buildTransport = (socket: Socket, how: string): Transport => {
-  const address = socket.remoteAddress ?? '';
-  return {
-    socket,
-    isSecure: false,
-    isLoopback: isLoopbackAddress(address),
-    via: `${formatAddress(address, socket.remotePort ?? 0)}, ${how}`,
-  };
-};
+const buildTransport = ({ socket, address, port }: Connection, how: string): Transport => ({
+  socket,
+  isSecure: false,
+  isLoopback: isLoopbackAddress(address),
+  via: `${formatAddress(address, port)}, ${how}`,
+});
 
-const buildTlsTransport = (socket: Socket, secured: TLSSocket, how: string): Transport => {
+const buildTlsTransport = (connection: Connection, secured: TLSSocket, how: string): Transport => {
   const trust = secured.authorized ? '' : ', certificate not verified';
-  return { ...buildTransport(socket, how + trust), socket: secured, isSecure: true };
+  return { ...buildTransport(connection, how + trust), socket: secured, isSecure: true };
 };
 
 type Plan = { candidate: Candidate; options: TransportOptions; resolver: Resolver };
@@ -103,57 +108,61 @@ type Plan = { candidate: Candidate; options: TransportOptions; resolver: Resolve
  * certificate of its own making or none: TLS is used when offered, as it may insist on it, and its
  * certificate counts only when a CA was given to check it by.
  */
-const isLenient = (socket: Socket, { tls }: TransportOptions): boolean =>
-  tls === 'auto' && isLoopbackAddress(socket.remoteAddress ?? '');
+const isLenient = ({ address }: Connection, { tls }: TransportOptions): boolean =>
+  tls === 'auto' && isLoopbackAddress(address);
 
 const openSecure = async (
-  socket: Socket,
+  connection: Connection,
   opening: 'direct' | 'starttls',
   options: TransportOptions,
   attempt: Attempt,
 ): Promise<Transport> => {
   const { domain, ca } = options;
-  const certificate = ca === null && isLenient(socket, options) ? 'any' : 'verified';
-  const secured = await openTls(socket, { domain, ca, opening, certificate }, attempt);
-  return buildTlsTransport(socket, secured, opening === 'direct' ? 'direct TLS' : 'STARTTLS');
+  const certificate = ca === null && isLenient(connection, options) ? 'any' : 'verified';
+  const secured = await openTls(connection.socket, { domain, ca, opening, certificate }, attempt);
+  return buildTlsTransport(connection, secured, opening === 'direct' ? 'direct TLS' : 'STARTTLS');
 };
 
 const openClear = async (
-  socket: Socket,
+  connection: Connection,
   { candidate, options, resolver }: Plan,
   attempt: Attempt,
 ): Promise<Transport> => {
-  if (!isLenient(socket, options)) {
+  if (!isLenient(connection, options)) {
     const hint = `set tls = 'none' to allow it in clear`;
     throw new ConfigError(`the server at ${attempt.address} does not offer TLS; ${hint}`);
   }
   // A stream was opened on the first connection, and only TLS or a log-in could restart it.
-  socket.destroy();
+  connection.socket.destroy();
   return buildTransport(await connectTcp(candidate, resolver, attempt), 'in clear');
 };
 
-const openStream = async (socket: Socket, plan: Plan, attempt: Attempt): Promise<Transport> => {
+const openStream = async (
+  connection: Connection,
+  plan: Plan,
+  attempt: Attempt,
+): Promise<Transport> => {
   const { opening } = plan.candidate;
   switch (opening) {
     case 'none':
-      return buildTransport(socket, 'in clear');
+      return buildTransport(connection, 'in clear');
     case 'direct':
-      return openSecure(socket, opening, plan.options, attempt);
+      return openSecure(connection, opening, plan.options, attempt);
     case 'starttls':
-      return (await requestStartTls(socket, plan.options.domain, attempt))
-        ? openSecure(socket, opening, plan.options, attempt)
-        : openClear(socket, plan, attempt);
+      return (await requestStartTls(connection.socket, plan.options.domain, attempt))
+        ? openSecure(connection, opening, plan.options, attempt)
+        : openClear(connection, plan, attempt);
     default:
       return opening satisfies never;
   }
 };
 
 const openCandidate = async (plan: Plan, attempt: Attempt): Promise<Transport> => {
-  const socket = await connectTcp(plan.candidate, plan.resolver, attempt);
+  const connection = await connectTcp(plan.candidate, plan.resolver, attempt);
   try {
-    return await openStream(socket, plan, attempt);
+    return await openStream(connection, plan, attempt);
   } catch (error) {
-    socket.destroy();
+    connection.socket.destroy();
     if (!(error instanceof ProtocolError)) throw error;
     const text = `${attempt.address} breaks the protocol: ${error.message}`;
     throw new ProtocolError(text, error.source, { cause: error });

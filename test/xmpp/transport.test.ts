@@ -252,6 +252,17 @@ test('a server without TLS is refused where TLS is demanded', async () => {
 });
 
 const fingerprint = /\(SHA-256 fingerprint ([0-9A-F]{2}:){31}[0-9A-F]{2}\)$/.source;
+test('a server that resets the connection after its features is still on loopback', async () => {
+  await using server = await listen((socket, count) => {
+    socket.resume();
+    if (count === 1)
+      socket.once('data', () => socket.write(noOffer, () => socket.resetAndDestroy()));
+  });
+  const { socket, via } = await connect(server.port, {});
+  assert.equal(via, `127.0.0.1:${server.port}, in clear`);
+  socket.destroy();
+});
+
 const badCertificates: [name: string, what: string][] = [
   ['expired.pem', 'expired on 2020-02-01$'],
   ['future.pem', 'is not valid before 2110-01-01$'],
