@@ -38,7 +38,8 @@ export const findIllegalChar = (text: string): number | null => {
   return text.search(illegal);
 };
 
-const requireLegal = (text: string): string => {
+/** @throws RejectError `bad-request` for a text that XML has no way to write; it is given back else */
+export const requireLegal = (text: string): string => {
   const at = findIllegalChar(text);
   if (at === null) return text;
   const code = text.charCodeAt(at).toString(16).toUpperCase().padStart(4, '0');

@@ -1,0 +1,83 @@
+/** Requests and their answers (RFC 6120 §8.2.3), whatever they carry. */
+import type { Element } from '@xmpp/client';
+import { RejectError } from '../../errors.ts';
+import { formatTag, formatTextTag } from './tag.ts';
+
+const stanzasNs = 'urn:ietf:params:xml:ns:xmpp-stanzas';
+
+export type IqType = 'get' | 'set' | 'result' | 'error';
+
+export type Iq = {
+  type: IqType;
+  id: string;
+  from: string | null;
+  to: string | null;
+  /** Of a result it may be missing; of an error it is what was asked, where the error repeats it. */
+  payload: Element | null;
+};
+
+/** What an answer takes from the request. */
+export type IqRequest = Pick<Iq, 'id' | 'from'>;
+
+export type IqError = {
+  type: 'auth' | 'cancel' | 'continue' | 'modify' | 'wait';
+  /** A condition of RFC 6120 §8.3.3, such as `item-not-found`. */
+  condition: string;
+  text?: string | null;
+};
+
+const isType = (text: string | undefined): text is IqType =>
+  text === 'get' || text === 'set' || text === 'result' || text === 'error';
+
+/**
+ * @returns null for what is no iq, or has no id or no known type, so that no answer could reach it
+ * @throws RejectError `bad-request` when a request does not have its one payload; it is to be told so
+ */
+export const readIq = (stanza: Element): Iq | null => {
+  const { type, id, from = null, to = null } = stanza.attrs;
+  if (stanza.name !== 'iq' || !isType(type) || !id) return null;
+  const elements = stanza.getChildElements();
+  if ((type === 'get' || type === 'set') && elements.length !== 1) {
+    throw new RejectError('a request has exactly one payload (RFC 6120 §8.2.3)', 'bad-request');
+  }
+  const payload = elements.find((element) => type !== 'error' || element.getName() !== 'error');
+  return { type, id, from, to, payload: payload ?? null };
+};
+
+/**
+ * @param iq its payload is XML, taken as it is; without `to` it goes to the account itself. Only a
+ *   component states `from`: a server ends the stream of a client that states it wrongly
+ */
+export const formatIq = (iq: {
+  type: 'get' | 'set' | 'result';
+  id: string;
+  to: string | null;
+  from?: string | null;
+  payload: string;
+}): string => formatTag('iq', { type: iq.type, id: iq.id, to: iq.to, from: iq.from }, iq.payload);
+
+/** @param payload XML, taken as it is @param from only for a component: the request's `to` */
+export const formatIqResult = (
+  { id, from: to }: IqRequest,
+  payload = '',
+  from: string | null = null,
+): string => formatTag('iq', { type: 'result', id, to, from }, payload);
+
+/**
+ * The answer to a request that is not granted. An error or a result is never to be answered so.
+ *
+ * @param from only for a component: the request's `to`
+ * @throws RejectError when the condition or the text cannot be written
+ */
+export const formatIqError = (
+  { id, from: to }: IqRequest,
+  { type, condition, text }: IqError,
+  from: string | null = null,
+): string => {
+  if (!/^[a-z][a-z-]*$/.test(condition)) {
+    throw new RejectError('the condition is none of RFC 6120 §8.3.3', 'bad-request');
+  }
+  const error =
+    formatTag(condition, { xmlns: stanzasNs }) + formatTextTag('text', text, { xmlns: stanzasNs });
+  return formatTag('iq', { type: 'error', id, to, from }, formatTag('error', { type }, error));
+};
