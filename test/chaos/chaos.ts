@@ -132,8 +132,15 @@ const settle = async (world: World, load: Load, say: ChaosOptions['say']): Promi
     );
     return row?.left === 0;
   };
-  await until('all rows are settled', SETTLE_MS, isEmpty).catch((error: unknown) => {
-    say(String(error));
+  await until('all rows are settled', SETTLE_MS, isEmpty).catch(async (error: unknown) => {
+    const accounts = await query(world, 'select id, state, state_info from xmpp_accounts');
+    const waits = await query(
+      world,
+      `select application_name, state, wait_event, left(query, 200) as query from pg_stat_activity
+      where datname = current_database()`,
+    );
+    say(`${error}\n${JSON.stringify(accounts)}\n${JSON.stringify(waits, null, 1)}`);
+    say(world.prosody.log().slice(-3_000));
   });
   let before = -1;
   await until('nothing more arrives', SETTLE_MS, async () => {
