@@ -16,7 +16,6 @@ alter table xmpp_tx_queue
   add column reactions       text[],
   add column reply_to_id     text,
   add column reply_to_jid    text,
-  add column markable        boolean not null default false,
   add column displayed_id    text,
   add column chat_state      xmpp_chat_state,
   add column hints           text[],
@@ -25,6 +24,9 @@ alter table xmpp_tx_queue
   add column error_condition text,
   add column error_text      text,
   add column error_by        text;
+
+-- As it is, so that pieces of it can be read: pictures and archives are compressed already.
+alter table xmpp_tx_queue alter column attachment set storage external;
 
 alter table xmpp_rx_queue
   add column message_html    text,

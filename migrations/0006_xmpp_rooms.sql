@@ -41,6 +41,7 @@ create table xmpp_room_invites (
   from_jid    text,
   reason      text,
   password    text,
+  is_direct   boolean not null default false,
   received_at timestamptz not null default now(),
   answer      text,
   answered_at timestamptz,

@@ -67,8 +67,15 @@ create table xmpp_iq_requests (
   error_condition  text,
   error_text       text,
   state            text not null default 'pending',
+  state_info       text,
   answered_at      timestamptz,
-  constraint xmpp_iq_requests_state_check check (state in ('pending', 'answered', 'expired'))
+  constraint xmpp_iq_requests_error_condition_check check (error_condition in (
+    'bad-request', 'conflict', 'feature-not-implemented', 'forbidden', 'gone', 'internal-server-error',
+    'item-not-found', 'jid-malformed', 'not-acceptable', 'not-allowed', 'not-authorized', 'policy-violation',
+    'recipient-unavailable', 'redirect', 'registration-required', 'remote-server-not-found',
+    'remote-server-timeout', 'resource-constraint', 'service-unavailable', 'subscription-required',
+    'undefined-condition', 'unexpected-request')),
+  constraint xmpp_iq_requests_state_check check (state in ('pending', 'answered', 'expired', 'failed'))
 );
 create index xmpp_iq_requests_pending_idx on xmpp_iq_requests (account_id) where state = 'pending';
 

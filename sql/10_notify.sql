@@ -34,6 +34,24 @@ create or replace trigger xmpp_directed_presences_notify_table_change
   on xmpp_directed_presences
   for each statement execute function notify_table_change();
 
+-- What is published is no longer what the row wants.
+create or replace function xmpp_await_publication() returns trigger language plpgsql as $$
+begin
+  new.state := 'pending';
+  new.state_info := null;
+  new.state_changed_at := now();
+  return new;
+end
+$$;
+
+create or replace trigger xmpp_profiles_await_publication
+  before update of account_id, full_name, nickname, email, url, description, avatar on xmpp_profiles
+  for each row when (
+    (new.account_id, new.full_name, new.nickname, new.email, new.url, new.description, new.avatar)
+    is distinct from
+    (old.account_id, old.full_name, old.nickname, old.email, old.url, old.description, old.avatar))
+  execute function xmpp_await_publication();
+
 create or replace trigger xmpp_profiles_notify_table_change
   after insert or update of
     account_id, full_name, nickname, email, url, description, avatar
@@ -42,9 +60,15 @@ create or replace trigger xmpp_profiles_notify_table_change
 
 create or replace trigger xmpp_contact_profiles_notify_table_change
   after insert or update of
-    account_id, jid, state
+    account_id, jid
   on xmpp_contact_profiles
   for each statement execute function notify_table_change();
+
+-- Of the states only the one that people set.
+create or replace trigger xmpp_contact_profiles_notify_pending
+  after update of state on xmpp_contact_profiles
+  for each row when (new.state = 'pending' and old.state <> 'pending')
+  execute function notify_table_change();
 
 create or replace trigger xmpp_rooms_notify_table_change
   after insert or delete or truncate or update of

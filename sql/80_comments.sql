@@ -71,11 +71,11 @@ comment on column xmpp_accounts.tls is
 comment on column xmpp_accounts.tls_ca is
   'Certificates in PEM that the server''s must lead to; NULL for the well-known ones.';
 comment on column xmpp_accounts.priority is
-  'Presence priority, -128 to 127 (RFC 6121 §4.7.2.3). Negative: gets no message sent to the bare JID. NULL: sends no presence, so offline messages stay at the server.';
+  'Presence priority, -128 to 127 (RFC 6121 §4.7.2.3). Negative: gets no message sent to the bare JID. NULL: sends no presence, so offline messages stay at the server; contacts then wait, and no presence is seen.';
 comment on column xmpp_accounts.show is 'chat, away, xa or dnd; NULL for plainly available (RFC 6121 §4.7.2.1).';
 comment on column xmpp_accounts.status is 'Status text of the presence.';
 comment on column xmpp_accounts.subscription_policy is
-  'Answer to those who ask to see the presence: accept, reject, or ask: leave it to another client of the account.';
+  'Answer to those who ask to see the presence: accept, reject, or ask: a row in xmpp_subscription_requests, for a person or another client of the account. allow of a contact goes before it.';
 comment on column xmpp_accounts.send_receipts is
   'Whether received messages that ask for a receipt get one, after their row is committed (XEP-0184).';
 comment on column xmpp_accounts.max_stanza_bytes is
@@ -117,14 +117,14 @@ comment on column xmpp_tx_queue.message_type is 'Type of the message (RFC 6121 �
 comment on column xmpp_tx_queue.thread is 'Thread of the conversation (XEP-0201).';
 comment on column xmpp_tx_queue.lang is 'Language of subject and body, such as en (xml:lang).';
 comment on column xmpp_tx_queue.request_receipt is
-  'Asks the recipient''s client for a receipt (XEP-0184); only chat and normal messages with a body ask.';
+  'Asks the recipient''s client for a receipt (XEP-0184) and to be told when it is read (XEP-0333); only chat and normal messages with a body ask.';
 comment on column xmpp_tx_queue.send_after is 'Not to be sent before.';
 comment on column xmpp_tx_queue.expires_at is 'Not to be sent any more from then on: the row becomes expired.';
 comment on column xmpp_tx_queue.priority is 'Smaller goes first; 0 by default.';
 comment on column xmpp_tx_queue.idempotency_key is
   'A second row with the same key by the same role is quietly not inserted.';
 comment on column xmpp_tx_queue.state is
-  'queued; submitted: the server has it; delivered: a receipt came (XEP-0184); displayed: it was read (XEP-0333); failed; expired; cancelled. submitting is kept for queues that record it.';
+  'queued; submitted: the server has it; delivered: a receipt came (XEP-0184); displayed: it was read (XEP-0333); failed; expired; cancelled. submitting: it is about to go out, or has; only of accounts with on_uncertain hold.';
 comment on column xmpp_tx_queue.attempts is 'How often the row was put off to be tried again.';
 comment on column xmpp_tx_queue.next_try_at is 'Not to be tried again before.';
 comment on column xmpp_tx_queue.stanza_id is 'The id of the message on the wire, the same each time it is sent.';
@@ -158,7 +158,7 @@ comment on column xmpp_rx_queue.error_condition is
 comment on column xmpp_accounts.granted_to is
   'Roles whose members may use the account from SQL: send by it, read what it receives, change its contacts and rooms. By default every application.';
 comment on column xmpp_accounts.on_uncertain is
-  'What to do with messages that a lost connection has left in doubt: retry: send them again with the same id; hold: fail them, for a person to decide; archive: look for them in the server''s archive first (XEP-0313).';
+  'What to do with messages that a lost connection, or a crash, has left in doubt: retry: send them again with the same id; hold: fail them, for a person to decide; archive: look for them in the server''s archive (XEP-0313) and send again what is not there; without an archive as retry.';
 comment on column xmpp_accounts.room_invite_policy is
   'What to do with invitations to rooms: ask: keep them in xmpp_room_invites; accept: enter; reject: decline.';
 comment on column xmpp_accounts.notify_nodes is
@@ -172,9 +172,9 @@ comment on column xmpp_tx_queue.message_html is
 comment on column xmpp_tx_queue.oob_url is
   'A URL that goes with the message (XEP-0066), such as that of a picture. Filled in once an attachment is uploaded.';
 comment on column xmpp_tx_queue.attachment is
-  'A file to upload to the account''s server (XEP-0363) and send as oob_url.';
+  'A file to upload to the account''s server (XEP-0363) and send as oob_url; not with message_stanza.';
 comment on column xmpp_tx_queue.attachment_path is
-  'The same from a file, below the daemon''s ROWGRAM_ATTACHMENT_DIR.';
+  'The same from a regular file below the daemon''s ROWGRAM_ATTACHMENT_DIR, where .. and links may not lead out of it.';
 comment on column xmpp_tx_queue.attachment_name is
   'File name for the recipient; by default that of the path.';
 comment on column xmpp_tx_queue.attachment_type is 'Media type, such as image/png; by default by the name.';
@@ -189,8 +189,6 @@ comment on column xmpp_tx_queue.reactions is
 comment on column xmpp_tx_queue.reply_to_id is
   'The id of the message that this one answers: message_id of a received one, archive_id in a room (XEP-0461).';
 comment on column xmpp_tx_queue.reply_to_jid is 'Who wrote the message that this one answers.';
-comment on column xmpp_tx_queue.markable is
-  'Asks for the message to be marked when it is read (XEP-0333); displayed_at then tells.';
 comment on column xmpp_tx_queue.displayed_id is
   'Tells message_to that the message with this id has been read (XEP-0333); without other content.';
 comment on column xmpp_tx_queue.chat_state is
@@ -225,7 +223,7 @@ comment on column xmpp_rx_queue.hints is 'Hints of the sender to servers (XEP-03
 comment on column xmpp_rx_queue.encryption is
   'Namespace of the encryption (XEP-0380); message_body is then what the sender says to those who cannot decrypt.';
 comment on column xmpp_rx_queue.carbon is
-  'Of a message of another client of the account: sent or received (XEP-0280); NULL for one of our own.';
+  'Of a message of another client of the account: sent or received by it (XEP-0280), or sent as its archive has it (XEP-0313); NULL for one that came to us, or that the archive has of others.';
 comment on column xmpp_rx_queue.occupant_id is 'In a room: who wrote it, whatever the nick (XEP-0421).';
 comment on column xmpp_rx_queue.error_type is
   'Of an error that belongs to no sent row: its type (RFC 6120 §8.3.2).';
@@ -240,48 +238,58 @@ comment on column xmpp_chat_states.chat_state is 'active, composing, paused, ina
 comment on column xmpp_chat_states.changed_at is 'Since when.';
 
 comment on table xmpp_archives is
-  'Observed: how far an archive has been read (XEP-0313). DELETE makes the next login begin at the archive''s end.';
+  'Observed: how far an archive has been read (XEP-0313); at each login it is read on from there. DELETE makes the next login begin at the archive''s end.';
 comment on column xmpp_archives.account_id is 'The account.';
 comment on column xmpp_archives.jid is 'Whose archive: the account''s own bare JID, or a room.';
 comment on column xmpp_archives.archive_id is
   'Id of the last message that is in xmpp_rx_queue or was passed over; NULL when the archive was empty.';
-comment on column xmpp_archives.read_at is 'When.';
+comment on column xmpp_archives.read_at is
+  'When that message was archived, or came; from then on is read when the archive does not know the id any more.';
 
 comment on table xmpp_contacts is
-  'Desired: the contacts of the accounts. INSERT adds to the roster and subscribes, UPDATE renames or moves, DELETE removes; what other clients change appears here. state and what follows it are observed.';
+  'Desired: the contacts of the accounts. INSERT adds to the roster and subscribes, UPDATE renames or moves, DELETE removes; what other clients change appears here. Changes made while the account is not online, or sends no presence, wait. state and what follows it are observed.';
 comment on column xmpp_contacts.id is 'Number of the contact.';
 comment on column xmpp_contacts.account_id is 'The account.';
-comment on column xmpp_contacts.jid is 'Bare JID of the contact.';
+comment on column xmpp_contacts.jid is 'Bare JID of the contact. Changing it is a DELETE and an INSERT.';
 comment on column xmpp_contacts.name is 'Name for the contact; NULL for none.';
 comment on column xmpp_contacts.groups is 'Groups that the contact is in.';
-comment on column xmpp_contacts.subscribe is 'Whether the contact is asked to show its presence.';
+comment on column xmpp_contacts.subscribe is
+  'Whether the contact is asked to show its presence. One that refused is asked again when the row is updated, with the same value too.';
 comment on column xmpp_contacts.allow is
-  'Whether the contact may see the account''s presence: true grants it, also in advance, false takes it back, NULL leaves it as it is.';
-comment on column xmpp_contacts.state is 'Observed: pending, stored (the server has it) or failed.';
+  'Whether the contact may see the account''s presence: true grants it, also in advance and whatever the subscription_policy, false takes it back and refuses it, NULL leaves it as it is.';
+comment on column xmpp_contacts.state is
+  'Observed: pending, stored (the server has it) or failed. An UPDATE makes it pending; what failed is tried again then, and not before.';
 comment on column xmpp_contacts.state_info is 'Observed: the reason of the state in words.';
 comment on column xmpp_contacts.state_changed_at is 'Observed: since when.';
 comment on column xmpp_contacts.subscription is
   'Observed: whose presence is seen: none, to (the contact''s), from (the account''s), both (RFC 6121 §2.1.2.5).';
 comment on column xmpp_contacts.ask is 'Observed: subscribe while the contact has not answered.';
+comment on column xmpp_contacts.refused_at is
+  'Observed: when the contact refused to show its presence or no longer did, or another client of the account gave it up.';
 
 comment on table xmpp_roster_items is
-  'Observed: what the server''s roster was last seen to hold. Against it, what changed in xmpp_contacts and what changed at the server can be told apart.';
+  'Observed: what the contacts and the server''s roster last had in common. Against it, what changed in xmpp_contacts and what changed at the server can be told apart.';
 comment on column xmpp_roster_items.account_id is 'The account.';
-comment on column xmpp_roster_items.jid is 'Bare JID of the contact.';
+comment on column xmpp_roster_items.jid is 'Bare JID of the contact, in its normal form.';
+comment on column xmpp_roster_items.account_jid is 'The account''s JID at whose server it is; another''s roster has nothing in common.';
+comment on column xmpp_roster_items.is_common is 'False as long as only the server has it: name and groups mean nothing then.';
 comment on column xmpp_roster_items.name is 'Name at the server.';
 comment on column xmpp_roster_items.groups is 'Groups at the server.';
+comment on column xmpp_roster_items.approved is 'Whether the server will let the contact see the presence once it asks (RFC 6121 §3.4).';
+comment on column xmpp_roster_items.pushed is 'The item as the server has told it since, until it is merged.';
 
 comment on table xmpp_subscription_requests is
-  'Observed: who asks to see an account''s presence, where its subscription_policy is ask. UPDATE answer to accept or reject.';
+  'Observed: who asks to see an account''s presence, where its subscription_policy is ask and no contact says allow. UPDATE answer to accept or reject.';
 comment on column xmpp_subscription_requests.account_id is 'The account.';
 comment on column xmpp_subscription_requests.jid is 'Who asks.';
 comment on column xmpp_subscription_requests.status is 'What they say.';
 comment on column xmpp_subscription_requests.requested_at is 'When they asked last.';
-comment on column xmpp_subscription_requests.answer is 'accept or reject; NULL while nobody has decided.';
-comment on column xmpp_subscription_requests.answered_at is 'When the answer was sent.';
+comment on column xmpp_subscription_requests.answer is
+  'accept or reject; NULL while nobody has decided, and again when they ask anew after the answer was sent.';
+comment on column xmpp_subscription_requests.answered_at is 'When the answer was sent, by this or another client of the account.';
 
 comment on table xmpp_presences is
-  'Observed: who is available, a row for each client of each contact, as long as the account is online.';
+  'Observed: who is available to an account, a row for each client of each contact and for its own others. Rows go when the account is disabled, when its stream ends for good, and 10 s after the connection is lost; they come back with it.';
 comment on column xmpp_presences.account_id is 'The account that sees it.';
 comment on column xmpp_presences.jid is 'JID with resource.';
 comment on column xmpp_presences.bare_jid is 'The same without.';
@@ -293,17 +301,18 @@ comment on column xmpp_presences.avatar_hash is
 comment on column xmpp_presences.since is 'Since when it is so.';
 
 comment on table xmpp_directed_presences is
-  'Desired: whom an account shows presence besides its contacts (RFC 6121 §4.6). INSERT, UPDATE and DELETE take effect while it is online, and again at each login. state and what follows it are observed.';
+  'Desired: whom an account shows presence besides its contacts (RFC 6121 §4.6), also where it sends none else. INSERT, UPDATE and DELETE take effect while it is online, and again at each login. state and what follows it are observed.';
 comment on column xmpp_directed_presences.account_id is 'The account.';
 comment on column xmpp_directed_presences.jid is 'To whom.';
 comment on column xmpp_directed_presences.show is 'chat, away, xa or dnd; NULL for plainly available.';
 comment on column xmpp_directed_presences.status is 'Status text.';
-comment on column xmpp_directed_presences.state is 'Observed: pending, sent or failed.';
+comment on column xmpp_directed_presences.state is
+  'Observed: pending, sent or failed. What failed is tried again after an UPDATE, and at the next login.';
 comment on column xmpp_directed_presences.state_info is 'Observed: the reason of the state in words.';
 comment on column xmpp_directed_presences.state_changed_at is 'Observed: since when.';
 
 comment on table xmpp_profiles is
-  'Desired: what an account shows of itself, published as its vCard and avatar (XEP-0054, XEP-0084, XEP-0153). state and what follows it are observed. NULL takes a field away.';
+  'Desired: what an account shows of itself, published as its vCard and avatar (XEP-0054, XEP-0084, XEP-0153) when the row is inserted or changed. state and what follows it are observed. NULL takes a field away; what else the vCard has is kept. DELETE leaves what is published as it is.';
 comment on column xmpp_profiles.account_id is 'The account.';
 comment on column xmpp_profiles.full_name is 'Full name.';
 comment on column xmpp_profiles.nickname is 'Nickname.';
@@ -311,7 +320,7 @@ comment on column xmpp_profiles.email is 'E-mail address.';
 comment on column xmpp_profiles.url is 'Web address.';
 comment on column xmpp_profiles.description is 'A few words.';
 comment on column xmpp_profiles.avatar is
-  'Picture in any common format; made a PNG of at most 192 by 192 pixels.';
+  'Picture: PNG, JPEG, WebP or GIF of at most 10 MB and 50 megapixels; published as a PNG of at most 192 by 192 pixels, without metadata.';
 comment on column xmpp_profiles.state is 'Observed: pending, published or failed.';
 comment on column xmpp_profiles.state_info is 'Observed: the reason of the state in words.';
 comment on column xmpp_profiles.state_changed_at is 'Observed: since when.';
@@ -329,7 +338,8 @@ comment on column xmpp_contact_profiles.nickname is 'Nickname.';
 comment on column xmpp_contact_profiles.email is 'E-mail address.';
 comment on column xmpp_contact_profiles.url is 'Web address.';
 comment on column xmpp_contact_profiles.description is 'A few words.';
-comment on column xmpp_contact_profiles.avatar is 'The picture as it came.';
+comment on column xmpp_contact_profiles.avatar is
+  'The picture as it came: PNG, JPEG, WebP or GIF of at most 750 kB; others are told of in state_info.';
 comment on column xmpp_contact_profiles.avatar_type is 'Its media type.';
 comment on column xmpp_contact_profiles.avatar_hash is 'Its SHA-1, in hex.';
 
@@ -342,7 +352,7 @@ comment on column xmpp_rooms.nick is 'Wanted nick; NULL for the name of the acco
 comment on column xmpp_rooms.password is 'Password of the room.';
 comment on column xmpp_rooms.enabled is 'Whether the account is to be in the room.';
 comment on column xmpp_rooms.state is
-  'Observed: pending, joining, joined, left, backoff (tries again at next_try_at), refused (rests until the row changes).';
+  'Observed: pending, joining, joined, left, backoff (tries again at next_try_at), refused (rests until the row is updated, if only to what it was).';
 comment on column xmpp_rooms.state_info is 'Observed: the reason of the state in words.';
 comment on column xmpp_rooms.state_changed_at is 'Observed: since when.';
 comment on column xmpp_rooms.next_try_at is 'Observed: when it is tried again.';
@@ -372,6 +382,8 @@ comment on column xmpp_room_invites.room_jid is 'The room.';
 comment on column xmpp_room_invites.from_jid is 'Who invites, as far as told.';
 comment on column xmpp_room_invites.reason is 'What they say.';
 comment on column xmpp_room_invites.password is 'Password of the room, if it came along.';
+comment on column xmpp_room_invites.is_direct is
+  'Whether it came from the inviter and not through the room (XEP-0249): then the room is not told of a rejection.';
 comment on column xmpp_room_invites.received_at is 'When it last came.';
 comment on column xmpp_room_invites.answer is 'accept or reject; NULL while nobody has decided.';
 comment on column xmpp_room_invites.answered_at is 'When it was acted on.';
@@ -385,8 +397,9 @@ comment on column xmpp_iq_queue.account_id is
 comment on column xmpp_iq_queue.iq_to is 'Who is asked; NULL for the account''s own server, on its behalf.';
 comment on column xmpp_iq_queue.iq_type is 'get or set.';
 comment on column xmpp_iq_queue.payload is 'The one child element of the stanza, as XML.';
-comment on column xmpp_iq_queue.timeout_s is 'How long to wait for the answer, in seconds.';
-comment on column xmpp_iq_queue.response is 'The whole answer, as XML.';
+comment on column xmpp_iq_queue.timeout_s is
+  'How long to wait for the answer once it is sent, in seconds: 1 to 86400.';
+comment on column xmpp_iq_queue.response is 'The whole answer, a result or an error, as XML.';
 comment on column xmpp_iq_queue.error_type is
   'Of an error: auth, cancel, continue, modify or wait (RFC 6120 §8.3.2).';
 comment on column xmpp_iq_queue.error_condition is 'Its condition, such as item-not-found (RFC 6120 §8.3.3).';
@@ -398,11 +411,11 @@ comment on column xmpp_iq_queue.priority is 'Smaller goes first; 0 by default.';
 comment on column xmpp_iq_queue.idempotency_key is
   'A second row with the same key by the same role is quietly not inserted.';
 comment on column xmpp_iq_queue.state is
-  'queued; delivered: answered with a result; failed: with an error, or not in time; expired; cancelled.';
+  'queued until it is answered; delivered: by a result; failed: by an error, or not in time; expired; cancelled.';
 comment on column xmpp_iq_queue.attempts is 'How often the row was put off to be tried again.';
 comment on column xmpp_iq_queue.next_try_at is 'Not to be tried again before.';
 comment on column xmpp_iq_queue.stanza_id is 'The id on the wire, the same each time it is sent.';
-comment on column xmpp_iq_queue.submission_timestamp is 'When the answer came.';
+comment on column xmpp_iq_queue.submission_timestamp is 'When the answer was stored.';
 comment on column xmpp_iq_queue.submission_failed is 'True when the answer is an error, or there is none.';
 comment on column xmpp_iq_queue.submission_info is 'Why it failed, or what it waits for, in words.';
 comment on column xmpp_iq_queue.delivered_at is 'When the result came.';
@@ -413,19 +426,19 @@ comment on column xmpp_iq_queue.settled is
   'Whether the row is done with; it then stands in the partition of its month.';
 
 comment on table xmpp_iq_handlers is
-  'Desired: which requests of others are answered, by the namespace of their content. Others get service-unavailable.';
+  'Desired: which requests of others are answered, by the namespace of their content. Others get service-unavailable. Pings, the version, the time and service discovery are answered by the daemon.';
 comment on column xmpp_iq_handlers.id is 'Number of the row.';
 comment on column xmpp_iq_handlers.account_id is 'For requests to this account; NULL for all accounts.';
 comment on column xmpp_iq_handlers.namespace is 'Namespace of the request''s child element.';
 comment on column xmpp_iq_handlers.function is
-  'Answers at once: a SECURITY DEFINER function (account_id bigint, iq_from text, iq_type text, payload text) returns text: the child element of the result, NULL for an empty one; what it raises is the error. NULL: the request becomes a row of xmpp_iq_requests.';
+  'Answers at once: a SECURITY DEFINER function (account_id bigint, iq_from text, iq_type text, payload text) returns text: the child element of the result, NULL for an empty one. What it raises is the error: P0001 (the default) is bad-request with the message, insufficient_privilege forbidden, no_data_found item-not-found, all else internal-server-error. NULL: the request becomes a row of xmpp_iq_requests.';
 comment on column xmpp_iq_handlers.timeout_s is 'By when there must be an answer, in seconds.';
 
 comment on table xmpp_iq_requests is
-  'Observed: requests of others that wait for an answer, or have had it. UPDATE response or error_condition to answer.';
+  'Observed: requests of others that wait for an answer, or have had it. UPDATE response or error_condition to answer. New ones are announced on the channel xmpp_iq_requests.';
 comment on column xmpp_iq_requests.id is 'Number of the row.';
 comment on column xmpp_iq_requests.account_id is 'The account that is asked.';
-comment on column xmpp_iq_requests.iq_from is 'Who asks.';
+comment on column xmpp_iq_requests.iq_from is 'Who asks; NULL for the account''s own server.';
 comment on column xmpp_iq_requests.iq_type is 'get or set.';
 comment on column xmpp_iq_requests.iq_id is 'Id of the request, given by who asks.';
 comment on column xmpp_iq_requests.namespace is 'Namespace of the content.';
@@ -437,7 +450,9 @@ comment on column xmpp_iq_requests.response is
 comment on column xmpp_iq_requests.error_condition is
   'The answer: an error with this condition (RFC 6120 §8.3.3).';
 comment on column xmpp_iq_requests.error_text is 'Text of that error.';
-comment on column xmpp_iq_requests.state is 'pending, answered or expired.';
+comment on column xmpp_iq_requests.state is
+  'pending; answered; expired: there was no answer in time; failed: the response could not be sent, and an error was.';
+comment on column xmpp_iq_requests.state_info is 'Why the response could not be sent, in words.';
 comment on column xmpp_iq_requests.answered_at is 'When the answer was sent.';
 
 comment on table xmpp_commands is
@@ -447,24 +462,38 @@ comment on column xmpp_commands.account_id is 'The account that offers it; NULL 
 comment on column xmpp_commands.node is 'Its node, as in the protocol.';
 comment on column xmpp_commands.name is 'Its name for people.';
 comment on column xmpp_commands.function is
-  'A SECURITY DEFINER function (account_id bigint, jid text, fields jsonb) returns jsonb: fields is null at first, then what was filled in; returned {"note": text}, {"result": [fields]} or {"form": [fields], "title", "instructions"} to be filled in.';
+  'A SECURITY DEFINER function (account_id bigint, jid text, fields jsonb) returns jsonb: fields is null at first, then what was filled in, by var, those of *-multi as arrays. It returns {"note": text, "note_type": "info", "warn" or "error"}, {"result": [fields]}, or {"form": [fields], "title": text, "instructions": text} to be filled in; a field is {"var", "type", "label", "value", "options", "required"}. Errors are as in xmpp_iq_handlers.';
 comment on column xmpp_commands.allowed is
   'Bare JIDs, domains or * that may run it; NULL for the account itself.';
 
 comment on table xmpp_pubsub_items is
-  'Observed: items that came by publish-subscribe events (XEP-0060), the last one of each id; retracted ones go.';
+  'Observed: items that came by publish-subscribe events (XEP-0060), the last one of each id; retracted ones go. Changes are announced on the channel xmpp_pubsub_items. Contacts send them of the nodes in notify_nodes of the account.';
 comment on column xmpp_pubsub_items.account_id is 'The account that got it.';
 comment on column xmpp_pubsub_items.service is
   'Who published: the bare JID of a contact (XEP-0163), or a service.';
 comment on column xmpp_pubsub_items.node is 'The node.';
-comment on column xmpp_pubsub_items.item_id is 'Id of the item.';
+comment on column xmpp_pubsub_items.item_id is 'Id of the item; empty for one without.';
 comment on column xmpp_pubsub_items.payload is 'Content, as XML.';
 comment on column xmpp_pubsub_items.published_at is 'When it came, or was published, if told.';
 
 comment on function rowgram_wait(bigint, interval, regclass) is
   'Waits until the committed row is sent or settled, at most for the time given, and returns its state.';
+comment on function xmpp_escape(text) is 'Text as it stands in XML, in an element or an attribute.';
+comment on function xmpp_publish(text, text, text, bigint, text) is
+  'Queues the publication of an item, given as XML: at a service, or for the contacts of the account (XEP-0163) if service is NULL. Without an item_id the service chooses one. Returns the id in xmpp_iq_queue.';
+comment on function xmpp_retract_item(text, text, bigint, text) is
+  'Queues the retraction of an item that was published. Returns the id in xmpp_iq_queue.';
+comment on function rowgram_check_function() is 'Trigger: a function that the daemon is to call must be there and fit.';
+comment on function rowgram_keep_answer() is 'Trigger: a request has one answer.';
+comment on function rowgram_forget_answer() is 'Trigger: a request that is queued again has no answer.';
 comment on function xmpp_account(text) is 'The id of the account with this bare JID, an enabled one first; NULL if there is none.';
+comment on function xmpp_escape(text) is 'The text as it may stand in XML, also in an attribute.';
+comment on function xmpp_invite(bigint, text, text) is
+  'Invites somebody to a room that an account is in (xmpp_rooms.id), through the room; with a reason. Returns the row in xmpp_tx_queue.';
+comment on function rowgram_renew_room() is 'Trigger: what is wanted of a room is acted on again, even if it was refused.';
+comment on function rowgram_renew_answer() is 'Trigger: an answer to an invitation is acted on.';
 comment on function notify_table_change() is 'Trigger: announces on the channel notify_table_change which table changed.';
+comment on function xmpp_await_publication() is 'Trigger: a changed profile is pending again.';
 comment on function rowgram_ring() is 'Trigger: wakes the sleeping reader of a queue; the payload is the shard.';
 comment on function rowgram_keep_idempotency_key() is 'Trigger: lets only the first row of an idempotency key in.';
 comment on function rowgram_change_state() is 'Trigger: holds users to cancelling and queueing again.';
@@ -473,3 +502,5 @@ comment on function rowgram_drop_partitions() is
   'Drops the partitions that rowgram_settings no longer keeps; returns their names.';
 comment on function xmpp_default_account() is 'The account that sends the rows which name none; NULL if there is none.';
 comment on function xmpp_granted_accounts(name) is 'The accounts that the role may use (see xmpp_accounts.granted_to).';
+comment on function rowgram_mark_contact_pending() is 'A contact that a person changes is to be dealt with anew.';
+comment on function rowgram_mark_presence_pending() is 'A directed presence that a person changes is to be sent anew.';

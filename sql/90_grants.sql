@@ -58,11 +58,12 @@ begin
     room_invite_policy, notify_nodes, max_attachment_bytes) on xmpp_accounts to rowgram_admin;
   grant delete on xmpp_accounts to rowgram_admin;
   grant delete on xmpp_rx_queue to rowgram_admin;
+  grant delete on xmpp_archives to rowgram_admin;
 
   grant insert (message_stanza, message_to, message_subject, message_body, account_id, message_type, thread,
     lang, request_receipt, send_after, expires_at, priority, idempotency_key, message_html, oob_url, attachment,
     attachment_path, attachment_name, attachment_type, replaces_id, retracts_id, reaction_to, reactions,
-    reply_to_id, reply_to_jid, markable, displayed_id, chat_state, hints, encryption)
+    reply_to_id, reply_to_jid, displayed_id, chat_state, hints, encryption)
     on xmpp_tx_queue to rowgram_app, rowgram_admin;
   grant insert (account_id, iq_to, iq_type, payload, timeout_s, send_after, expires_at, priority, idempotency_key)
     on xmpp_iq_queue to rowgram_app, rowgram_admin;
@@ -80,7 +81,7 @@ begin
     xmpp_pubsub_items to rowgram_app;
   grant select (id, account_id, room_jid, nick, enabled, state, state_info, state_changed_at, next_try_at,
     own_nick, role, affiliation, occupants, subject) on xmpp_rooms to rowgram_app, rowgram_admin, rowgram_viewer;
-  grant select (id, account_id, room_jid, from_jid, reason, received_at, answer, answered_at)
+  grant select (id, account_id, room_jid, from_jid, reason, is_direct, received_at, answer, answered_at)
     on xmpp_room_invites to rowgram_app, rowgram_admin, rowgram_viewer;
   grant insert (account_id, jid, name, groups, subscribe, allow), update (jid, name, groups, subscribe, allow), delete
     on xmpp_contacts to rowgram_app, rowgram_admin;
@@ -101,11 +102,16 @@ begin
 
   -- A trigger fires without this right. With it, one on a table of one's own could use up another's keys.
   revoke all on function rowgram_keep_idempotency_key() from public;
-  revoke all on function xmpp_account(text) from public;
+  revoke all on function xmpp_account(text), xmpp_escape(text), xmpp_invite(bigint, text, text) from public;
+  grant execute on function xmpp_escape(text), xmpp_invite(bigint, text, text) to rowgram_app, rowgram_admin;
   revoke all on function xmpp_default_account(), xmpp_granted_accounts(name) from public;
   grant execute on function xmpp_default_account(), xmpp_granted_accounts(name)
     to rowgram_daemon, rowgram_admin, rowgram_app, rowgram_viewer;
   grant execute on function xmpp_account(text) to rowgram_daemon, rowgram_admin, rowgram_app, rowgram_viewer;
+  revoke all on function xmpp_escape(text), xmpp_publish(text, text, text, bigint, text),
+    xmpp_retract_item(text, text, bigint, text) from public;
+  grant execute on function xmpp_escape(text), xmpp_publish(text, text, text, bigint, text),
+    xmpp_retract_item(text, text, bigint, text) to rowgram_app, rowgram_admin;
   revoke all on function rowgram_create_partitions(integer), rowgram_drop_partitions() from public;
   grant execute on function rowgram_create_partitions(integer), rowgram_drop_partitions()
     to rowgram_daemon, rowgram_admin;

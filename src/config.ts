@@ -1,6 +1,6 @@
 /** What must be known before there is a database. All else is rows, and changes live. */
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { ConfigError } from './errors.ts';
 
 export const GATEWAYS = ['xmpp'] as const;
@@ -15,6 +15,8 @@ export type Config = {
   gateways: GatewayName[];
   logLevel: string;
   dataDir: string;
+  /** What rows may send files from, by attachment_path; null for no files. */
+  attachmentDir: string | null;
 };
 
 const defaultDataDir = (environment: NodeJS.ProcessEnv): string =>
@@ -45,11 +47,16 @@ export const readConfig = (environment: NodeJS.ProcessEnv): Config => {
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(schema)) {
     throw new ConfigError(`ROWGRAM_SCHEMA is '${schema}'; it takes a-z, 0-9 and _`);
   }
+  const attachmentDir = environment.ROWGRAM_ATTACHMENT_DIR || null;
+  if (attachmentDir !== null && !isAbsolute(attachmentDir)) {
+    throw new ConfigError('ROWGRAM_ATTACHMENT_DIR does not begin with /');
+  }
   return {
     databaseUrl,
     schema,
     gateways: readGateways(environment.ROWGRAM_GATEWAYS || GATEWAYS.join(',')),
     logLevel,
     dataDir: environment.ROWGRAM_DATA_DIR || defaultDataDir(environment),
+    attachmentDir,
   };
 };

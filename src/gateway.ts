@@ -38,6 +38,8 @@ export type GatewayParts = {
   db: DatabasePool;
   ownership: Ownership;
   log: Log;
+  /** Of the program. */
+  version: string;
 };
 
 export type Runner = {
@@ -127,7 +129,7 @@ export const startGateways = async (
   const open = () => createListener(address, log, syncAll);
   const listener: Listener = await untilReached(open, log, signal);
   const ownership = createOwnership({ address, version, log });
-  const gateways = create.map((build) => build({ address, db, ownership, log }));
+  const gateways = create.map((build) => build({ address, db, ownership, log, version }));
   const owners: Owner[] = [];
   for (const gateway of gateways) {
     const onError = (err: unknown) => log.debug({ err, gateway: gateway.name }, 'sync put off');

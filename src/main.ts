@@ -29,7 +29,7 @@ const HELP = `usage: rowgram <command>
   chaos [--faults N]   kill and cut at random under load, then count
 
 environment: DATABASE_URL (without it, an embedded PostgreSQL), ROWGRAM_SCHEMA, ROWGRAM_GATEWAYS,
-ROWGRAM_DATA_DIR, LOG_LEVEL
+ROWGRAM_DATA_DIR, ROWGRAM_ATTACHMENT_DIR, LOG_LEVEL
 `;
 
 const { version } = JSON.parse(
@@ -37,7 +37,8 @@ const { version } = JSON.parse(
 ) as { version: string }; // our own file
 
 const GATEWAY = {
-  xmpp: (parts: GatewayParts) => createAccountsGateway(parts),
+  xmpp: (parts: GatewayParts, { attachmentDir }: Config) =>
+    createAccountsGateway(parts, {}, { attachmentDir }),
 } satisfies Record<GatewayName, unknown>;
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -109,7 +110,9 @@ const run = async (config: Config): Promise<number> => {
   const kept = embedded && keepEmbedded(embedded, embeddedDir(config), log, stopping);
   if (embedded) await migrate(address, (text) => log.warn(text));
   log.info({ version, gateways: config.gateways, embedded: embedded !== null }, 'rowgram starts');
-  const create = config.gateways.map((name) => GATEWAY[name]);
+  const create = config.gateways.map(
+    (name) => (parts: GatewayParts) => GATEWAY[name](parts, config),
+  );
   try {
     const runner = await startGateways({ address, version, log, create }, stopping);
     await untilAborted(stopping);

@@ -12,6 +12,7 @@ test('an empty environment is a configuration', () => {
     schema: 'public',
     gateways: ['xmpp'],
     logLevel: 'info',
+    attachmentDir: null,
   });
   const expected = process.getuid?.() === 0 ? '/var/lib/rowgram' : homedir();
   assert.ok(dataDir.startsWith(expected));
@@ -23,6 +24,7 @@ test('an empty variable is as good as none', () => {
     ROWGRAM_SCHEMA: '',
     ROWGRAM_GATEWAYS: '',
     ROWGRAM_DATA_DIR: '',
+    ROWGRAM_ATTACHMENT_DIR: '',
     LOG_LEVEL: '',
   };
   assert.deepEqual(readConfig(empty), readConfig({}));
@@ -34,6 +36,7 @@ test('each variable is read', () => {
     ROWGRAM_SCHEMA: 'chat_1',
     ROWGRAM_GATEWAYS: ' xmpp ',
     ROWGRAM_DATA_DIR: '/data',
+    ROWGRAM_ATTACHMENT_DIR: '/files',
     LOG_LEVEL: 'debug',
   });
   assert.deepEqual(config, {
@@ -42,6 +45,7 @@ test('each variable is read', () => {
     gateways: ['xmpp'],
     logLevel: 'debug',
     dataDir: '/data',
+    attachmentDir: '/files',
   });
 });
 
@@ -55,6 +59,7 @@ test('a wrong value is told by the name of its variable, and an address without 
     ['ROWGRAM_GATEWAYS', 'xmpp,fax'],
     ['ROWGRAM_GATEWAYS', 'xmpp,'],
     ['LOG_LEVEL', 'loud'],
+    ['ROWGRAM_ATTACHMENT_DIR', 'files'],
   ];
   for (const [name, value] of wrong) {
     assert.throws(

@@ -23,7 +23,7 @@ const DATABASE = ['@slonik/pg-driver', 'node-pg-migrate', 'pg', 'pg-listen', 'sl
 const CORE = ['config.ts', 'errors.ts', 'gateway.ts', 'log.ts'];
 // The folders of src/ that are no gateway.
 const SHARED = ['db', 'demo', 'xmpp'];
-const LIVE = 'link|inbox|outbox|kinds|password|part|states';
+const LIVE = 'link|inbox|outbox|kinds|password|part|states|visit|files|picture|repeat';
 
 /** The first layer that a path fits is its own. */
 const LAYERS: Layer[] = [
@@ -66,12 +66,13 @@ const LAYERS: Layer[] = [
   },
   {
     path: new RegExp(`/(${LIVE})\\.ts$`),
-    values: [...CORE, '$folder/.*', 'xmpp/.*', 'db/.*', 'node:.*', '@xmpp/client', 'pg'],
+    values: [...CORE, '$folder/.*', 'xmpp/.*', 'db/.*', 'node:.*', '@xmpp/client', 'pg', 'sharp'],
     types: ['slonik'],
   },
   {
     path: /\/stanzas\.ts$/,
-    values: ['errors.ts', 'xmpp/wire/.*', ...PURE_NODE],
+    // What a message holds is long enough for files of its own.
+    values: ['errors.ts', 'xmpp/wire/.*', '$folder/(text|content|readContent).ts', ...PURE_NODE],
     types: ['$folder/.*', '@xmpp/client'],
     isPure: true,
   },

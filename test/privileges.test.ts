@@ -444,6 +444,20 @@ test('the daemon needs no right but those of rowgram_daemon to send and to recei
     await db.until("select from xmpp_tx_queue where state = 'delivered'");
     session.send("<message from='a@b/c' to='bob@fake.test'><body>hello</body></message>");
     await db.until("select from xmpp_rx_queue where message_body = 'hello'");
+    await db.rows(
+      "insert into xmpp_contacts (account_id, jid) select id, 'c@d' from xmpp_accounts",
+    );
+    await db.until("select from xmpp_contacts where state = 'stored'");
+    session.send(
+      `<iq type='set' id='push'><query xmlns='jabber:iq:roster'><item jid='e@f' subscription='both'/></query></iq>` +
+        "<presence from='e@f/g'/><presence from='h@i' type='subscribe'/>",
+    );
+    await db.until("select from xmpp_contacts where jid = 'e@f'");
+    await db.until('select from xmpp_presences cross join xmpp_subscription_requests');
+    await db.rows(
+      "insert into xmpp_directed_presences (account_id, jid) select id, 'c@d' from xmpp_accounts",
+    );
+    await db.until("select from xmpp_directed_presences where state = 'sent'");
     await db.client.query('listen notify_table_change');
     const told = once(db.client, 'notification');
     await db.rows("update xmpp_accounts set enabled = false where acc_jid = 'bob@fake.test'");

@@ -7,7 +7,8 @@ import { bareJid } from '../xmpp/wire/jid.ts';
 import { createInbox } from './inbox.ts';
 import { createKinds } from './kinds.ts';
 import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
-import type { PartKind } from './part.ts';
+import type { KindParts, PartKind, PartTiming } from './part.ts';
+import { createRepeat } from './repeat.ts';
 import { createStates } from './states.ts';
 import {
   type Account,
@@ -41,8 +42,9 @@ const orderKey = (row: TxRow): string => {
 };
 
 export const createAccountsGateway = (
-  { address, db, ownership, log: parentLog }: GatewayParts,
-  timing: NonNullable<LinkParts['timing']> = {},
+  { address, db, ownership, log: parentLog, version }: GatewayParts,
+  timing: NonNullable<LinkParts['timing']> & PartTiming = {},
+  settings: Pick<KindParts, 'attachmentDir'> = { attachmentDir: null },
 ): Gateway => {
   const log = parentLog.child({ gateway: 'xmpp' });
   const links = new Map<number, Link>();
@@ -90,7 +92,10 @@ export const createAccountsGateway = (
     orderKey,
     describeUnlinked,
   });
-  const kinds = createKinds({ address, db, ownership, log, describeUnlinked });
+  const kinds = createKinds({
+    ...{ address, db, ownership, log, version, describeUnlinked, timing },
+    ...settings,
+  });
   const queues = [
     { table: TX_QUEUE.name, queue },
     ...kinds.flatMap((kind) => (kind.queue ? [kind.queue] : [])),
@@ -183,6 +188,8 @@ export const createAccountsGateway = (
   const syncParts = async (kind: PartKind): Promise<void> => {
     for (const id of await kind.selectBehind(db)) links.get(id)?.sync(kind);
   };
+  // Of two at once the one that has read older rows could end last.
+  const wakers = kinds.map((kind) => ({ kind, ...createRepeat(() => syncParts(kind), log) }));
 
   return {
     name: 'xmpp',
@@ -190,10 +197,7 @@ export const createAccountsGateway = (
     channels: Object.fromEntries(queues.map((each) => [each.table, each.queue.ring])),
     onTableChange(table) {
       for (const each of queues) if (each.table === table) each.queue.recheckHeld();
-      for (const kind of kinds) {
-        if (!kind.tables.includes(table)) continue;
-        syncParts(kind).catch((err: unknown) => log.debug({ err }, 'rows not read'));
-      }
+      for (const { kind, ask } of wakers) if (kind.tables.includes(table)) ask();
     },
     defaultLinkShard: () => (defaultAccount ? shardOf(defaultAccount.id) : null),
     async sync() {
@@ -211,7 +215,7 @@ export const createAccountsGateway = (
       chooseDefault();
       ownership.poke();
       resync();
-      for (const kind of kinds) await syncParts(kind);
+      for (const { ask } of wakers) ask();
     },
     drop() {
       for (const link of links.values()) link.drop();
@@ -235,6 +239,7 @@ export const createAccountsGateway = (
       await flushed();
       await states.flushed();
       await Promise.all(queues.map((each) => each.queue.close()));
+      await Promise.all(kinds.map((kind) => kind.close?.()));
       await inbox.close();
     },
   };

@@ -7,10 +7,13 @@ import { type Client, DatabaseError } from 'pg';
 import { connect, type DatabaseAddress } from '../db/connect.ts';
 import { shardOf } from '../db/ownership.ts';
 import type { Log } from '../log.ts';
+import { updateCursors } from './archive/store.ts';
 import { type ClaimedReport, judgeReports } from './reports.ts';
-import type { Incoming } from './stanzas.ts';
+import type { Archived, Incoming } from './stanzas.ts';
 import {
+  addSpoofed,
   insertReceived,
+  type Received,
   selectOwned,
   selectProgress,
   selectReported,
@@ -24,6 +27,8 @@ export type Letter = {
   ownJid: string;
   incoming: Incoming | null;
   report: ClaimedReport | null;
+  /** How far the own archive is read with it. */
+  archived: Archived | null;
   /** What else it changes; run once more when nobody could say whether it was committed. */
   write: ((client: Client) => Promise<void>) | null;
   /** Its number on the stream, and the stream; null where there is no stream management. */
@@ -54,6 +59,27 @@ const readProgress = (letters: Letter[]) => {
   return [...last.values()];
 };
 
+/** How far each account's own archive is read with the batch. */
+const readCursors = (letters: Letter[]) => {
+  const last = new Map<number, Archived & { accountId: number; jid: string }>();
+  for (const { accountId, ownJid: jid, archived } of letters) {
+    if (archived) last.set(accountId, { accountId, jid, ...archived });
+  }
+  return [...last.values()];
+};
+
+/** One of each message of an archive: what a batch brings twice, the table cannot tell yet. */
+const dropRepeated = (messages: Received[]): Received[] => {
+  const seen = new Set<string>();
+  return messages.filter(({ accountId, archiveId }) => {
+    if (archiveId === null) return true;
+    const key = `${accountId} ${archiveId}`;
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+};
+
 /** A data exception, a broken constraint or a program limit: trying again would not help. */
 const isRefusal = (error: unknown): boolean =>
   error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
@@ -74,7 +100,11 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
       reports.map(({ key }) => key),
     );
     const { findings, spoofed } = judgeReports(reports, rows);
-    if (spoofed > 0) log.warn({ spoofed }, 'receipts or errors from others than the recipient');
+    if (spoofed.length > 0) {
+      const fields = { accounts: [...new Set(spoofed)], count: spoofed.length };
+      log.warn(fields, 'receipts or errors from others than the recipient');
+      await addSpoofed(client, spoofed);
+    }
     if (findings.length > 0) await updateReported(client, findings);
   };
 
@@ -82,17 +112,25 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     const messages = batch.flatMap(({ incoming, accountId, ownJid }) =>
       incoming ? { ...incoming, accountId, ownJid } : [],
     );
-    if (messages.length > 0) await insertReceived(client, messages);
+    if (messages.length > 0) await insertReceived(client, dropRepeated(messages));
+  };
+
+  const epochsOf = (batch: Letter[]): Map<number, number> => {
+    const held = epochs();
+    const shards = new Set(batch.map(({ accountId }) => shardOf(accountId)));
+    return new Map([...shards].flatMap((shard) => [[shard, held.get(shard) ?? -1]]));
   };
 
   const write = async (client: Client, batch: Letter[]): Promise<void> => {
     await client.query('begin');
-    const owned = await selectOwned(client, epochs());
+    const owned = await selectOwned(client, epochsOf(batch));
     // Another daemon holds the others' accounts now, and gets the same stanzas.
     const own = batch.filter(({ accountId }) => owned.has(shardOf(accountId)));
     await writeRows(client, own);
     await writeReports(client, own);
     for (const letter of own) await letter.write?.(client);
+    const cursors = readCursors(own);
+    if (cursors.length > 0) await updateCursors(client, cursors);
     const progress = readProgress(own);
     if (progress.length > 0) await updateProgress(client, progress);
     await client.query('commit');
@@ -151,6 +189,8 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
       let client: Client | null = null;
       try {
         client = await connect(address, 'inbox', { queryTimeoutMs: 20_000 });
+        // A daemon that is stopped within a transaction must not keep its shards from others.
+        await client.query(`set idle_in_transaction_session_timeout = '5s'`);
         await live(client);
       } catch (err) {
         log.debug({ err }, 'inbox interrupted');

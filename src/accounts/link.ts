@@ -23,13 +23,16 @@ import type { Inbox, Letter } from './inbox.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
 import type { Line, Part, PartKind, Taken } from './part.ts';
 import { readPassword } from './password.ts';
+import { createRepeat } from './repeat.ts';
+import type { ClaimedReport } from './reports.ts';
 import { formatStanzaId, parseStanzaId } from './stanzaId.ts';
 import {
-  answerIq,
+  type Archived,
   buildPresence,
   buildReceipt,
-  buildSubscriptionAnswer,
+  type Incoming,
   type Outgoing,
+  type Report,
   readMessage,
 } from './stanzas.ts';
 import { type Account, type AccountState, addSpoofed } from './store.ts';
@@ -92,31 +95,12 @@ const needsReconnect = (a: Account, b: Account): boolean =>
   CONNECTION_FIELDS.some((field) => a[field] !== b[field]);
 
 const hasOtherPresence = (a: Account, b: Account): boolean =>
-  a.priority !== b.priority || a.show !== b.show || a.status !== b.status;
+  a.priority !== b.priority ||
+  a.show !== b.show ||
+  a.status !== b.status ||
+  !isDeepStrictEqual(a.notifyNodes, b.notifyNodes);
 
 type Branch = { kind: PartKind; part: Part; ask(): void };
-
-/** Runs `work` when asked, and once more when asked meanwhile. */
-const createRepeat = (work: () => Promise<void>, log: Log): { ask(): void } => {
-  let isRunning = false;
-  let isWanted = false;
-  const run = async () => {
-    isRunning = true;
-    while (isWanted) {
-      isWanted = false;
-      await work().catch((error: unknown) =>
-        log.debug({ reason: errorText(error) }, 'rows not matched'),
-      );
-    }
-    isRunning = false;
-  };
-  return {
-    ask() {
-      isWanted = true;
-      if (!isRunning) void run();
-    },
-  };
-};
 
 export const createLink = (first: Account, parts: LinkParts): Link => {
   const { queue, inbox, log, report } = parts;
@@ -146,12 +130,17 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       return { id, maxBytes: account.maxStanzaBytes };
     },
     admit(row, to, type) {
-      for (const { part } of branches) part.admit?.(row, to, type);
+      for (const part of admitters) part.admit?.(row, to, type);
     },
+    isHolding: () => account.onUncertain === 'hold',
+    isFresh: () => parts.isFresh(),
+    proceed: () => pump(),
     log: log.child({ account: first.id }),
   });
   let rows: QueueLink<TxRow> | null = null;
   let branches: Branch[] = [];
+  /** The parts that rows have to pass: each row is on the hot path. */
+  let admitters: Part[] = [];
 
   const canSend = (): boolean => !isClosed && session?.isOpen() === true && parts.isFresh();
   const pump = () => {
@@ -159,9 +148,9 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (branches.some(({ part }) => part.holdsRows?.() === true)) return;
     outbox.pump(rows, session);
   };
-  const sendAside = (stanza: string): boolean => {
+  const sendAside = (stanza: string, onHandled?: () => void): boolean => {
     if (!session || !canSend()) return false;
-    outbox.sendAside(session, stanza);
+    outbox.sendAside(session, stanza, onHandled);
     return true;
   };
   const requester = createRequester({ send: sendAside, ownJid: () => ownJid });
@@ -172,6 +161,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (rows) outbox.giveBack(rows);
     rows?.close();
     rows = null;
+    for (const { part } of branches) part.rest?.();
   };
 
   const tell = (
@@ -179,14 +169,6 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     info: string | null,
     more: Partial<AccountState> = {},
   ) => report({ accountId: account.id, state, info, afterMs: null, fullJid: null, ...more });
-
-  const answerSubscription = (from: string) => {
-    const answers = { accept: 'subscribed', reject: 'unsubscribed', ask: null } as const;
-    const answer = answers[account.subscriptionPolicy];
-    log.info({ account: account.id, peer: from, answer }, 'asked for a subscription');
-    if (answer && session)
-      outbox.sendAside(session, buildSubscriptionAnswer(bareJid(from), answer));
-  };
 
   const commit = (receiver: Session | null, own: typeof reception, count: number) => {
     receiver?.commit(count);
@@ -196,7 +178,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   /** No more is acknowledged than the table knows of: a stream is not resumed from a count that goes back. */
   const put = (
-    content: Partial<Pick<Letter, 'incoming' | 'report' | 'write'>>,
+    content: Partial<Pick<Letter, 'incoming' | 'report' | 'archived' | 'write'>>,
     count: number | null,
     onStored: (receiver: Session | null) => void = () => {},
   ) => {
@@ -209,6 +191,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       ownJid,
       incoming: null,
       report: null,
+      archived: null,
       write: null,
       ...content,
       progress: streamId && count !== null ? { streamId, h: count } : null,
@@ -225,20 +208,36 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   /** @returns what to store in the stanza's stead */
   const distrust = (stanza: Element, claim: string): Taken => {
     log.warn({ account: account.id, peer: stanza.attrs.from, claim }, 'claim not believed');
-    return { write: (client) => addSpoofed(client, account.id) };
+    return { write: (client) => addSpoofed(client, [account.id]) };
+  };
+
+  const readRowId = (stanzaId: string) => parseStanzaId(parts.secret(), stanzaId);
+
+  /** @returns null for what speaks of no row */
+  const claim = (report: Report): ClaimedReport | null => {
+    const key = readRowId(report.id);
+    return key && { ...report, key, accountId: account.id };
+  };
+
+  const follow = (incoming: Incoming): Archived | null => {
+    for (const { part } of branches) {
+      const archived = part.follow?.(incoming);
+      if (archived) return archived;
+    }
+    return null;
   };
 
   const receiveMessage = (stanza: Element, count: number | null) => {
     const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
-    const key = seen ? parseStanzaId(parts.secret(), seen.id) : null;
-    // An error that is none of a sent row is kept as a message of its own.
-    const isOurs = seen !== null && key !== null;
+    const report = seen && claim(seen);
     const content = {
-      incoming: isOurs && seen.kind === 'failed' ? null : incoming,
-      report: isOurs ? { ...seen, key, accountId: account.id } : null,
+      // An error that is none of a sent row is kept as a message of its own.
+      incoming: report?.kind === 'failed' ? null : incoming,
+      report,
+      archived: incoming && follow(incoming),
     };
     put(content, count, (receiver) => {
-      if (rows && isOurs && seen.kind === 'failed') outbox.dismiss(rows, seen.id);
+      if (rows && report?.kind === 'failed') outbox.dismiss(rows, report.id, report.from);
       log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
       if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
         outbox.sendAside(receiver, buildReceipt(stanza));
@@ -251,6 +250,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     const asked = stanza.name === 'iq' ? requester.take(stanza) : null;
     if (asked === 'taken') return {};
     if (asked === 'spoofed') return distrust(stanza, 'an answer to what another was asked');
+    for (const { part } of branches) part.watch?.(stanza);
     for (const { part } of branches) {
       const taken = part.receive?.(stanza);
       if (taken) return taken;
@@ -258,22 +258,17 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     return null;
   };
 
-  const putTaken = ({ incoming, write, onStored }: Taken, count: number | null) => {
-    const content = { ...(incoming && { incoming }), ...(write && { write }) };
-    put(content, count, onStored);
+  const putTaken = (taken: Taken, count: number | null) => {
+    const { incoming = null, report, archived = null, write = null, onStored } = taken;
+    put({ incoming, report: report ? claim(report) : null, archived, write }, count, onStored);
   };
 
   const receive = (stanza: Element, count: number | null) => {
     const taken = takeByPart(stanza);
     if (taken) {
-      const hasContent = taken.incoming !== undefined || taken.write !== undefined;
-      if (hasContent || taken.onStored || count !== null) putTaken(taken, count);
+      if (Object.keys(taken).length > 0 || count !== null) putTaken(taken, count);
     } else if (stanza.name === 'message') receiveMessage(stanza, count);
     else {
-      const answer = stanza.name === 'iq' ? answerIq(stanza) : null;
-      if (answer) sendAside(answer);
-      const { from, type } = stanza.attrs;
-      if (stanza.name === 'presence' && type === 'subscribe' && from) answerSubscription(from);
       if (count !== null) put({}, count);
     }
   };
@@ -325,7 +320,9 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   const describePresence = (): string => {
     const { show, status, priority } = account;
-    return priority === null ? '' : buildPresence({ show, status, priority });
+    if (priority === null) return '';
+    const more = branches.map(({ part }) => part.presence?.() ?? '').join('');
+    return buildPresence({ show, status, priority }, more);
   };
 
   const introduce = (opened: Session) => {
@@ -333,10 +330,17 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (introduction) outbox.sendAside(opened, introduction);
   };
 
+  const tellReintroduced = () => {
+    for (const { part, ask } of branches) {
+      part.reintroduced?.();
+      ask();
+    }
+  };
+
   const reintroduce = (opened: Session) => {
     try {
       introduce(opened);
-      for (const { part } of branches) part.reintroduced?.();
+      tellReintroduced();
     } catch (error) {
       session = null;
       leave();
@@ -368,6 +372,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       else await parts.deleteResumption(account.id);
       isResumable = true;
     }
+    if (isResumed) for (const { part } of branches) await part.resume?.();
     if (session !== opened) return;
     if (!isResumed) requester.fail(new RetryError('the stream was lost', 0));
     opened.begin();
@@ -469,31 +474,46 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     closeRows();
   };
 
-  const line: Line = {
+  const line: Omit<Line, 'resync'> = {
     accountId: first.id,
     account: () => account,
     ownJid: () => ownJid,
     fullJid: () => (isIntroduced ? (session?.fullJid ?? null) : null),
     db: parts.db,
     log: log.child({ account: first.id }),
-    send: (stanza) => void sendAside(stanza),
+    secret: () => parts.secret(),
+    features: () => [...new Set(branches.flatMap(({ part }) => part.features ?? []))],
+    refreshPresence() {
+      if (session && isIntroduced && introduction !== describePresence()) reintroduce(session);
+    },
+    send: sendAside,
     request: (question) => requester.ask(question),
     store: (taken) => putTaken(taken, null),
     distrust: (stanza, claim) => putTaken(distrust(stanza, claim), null),
+    replay: (stanza) => receiveSafely(stanza, null),
+    readRowId,
     hasten: (isMatch) => rows?.hasten(isMatch),
-    reflect: (stanzaId) => rows && outbox.reflect(rows, stanzaId),
-    abandon(isMatch) {
-      if (rows) outbox.abandon(rows, isMatch);
+    reflect(stanzaId) {
+      if (rows) outbox.reflect(rows, stanzaId);
       pump();
     },
+    abandon(roomJid) {
+      if (rows) outbox.abandon(rows, roomJid);
+      pump();
+    },
+    dismiss: (rowIds) => outbox.skip(rowIds),
+    proceed: pump,
   };
   branches = parts.kinds.map((kind) => {
-    const part = kind.create(line);
     const work = async () => {
       if (isIntroduced) await part.sync?.();
     };
-    return { kind, part, ...createRepeat(work, log) };
+    const repeat = createRepeat(work, log);
+    const part = kind.create({ ...line, resync: repeat.ask });
+    return { kind, part, ...repeat };
   });
+
+  admitters = branches.map(({ part }) => part).filter(({ admit }) => admit !== undefined);
 
   start();
   return {
@@ -512,6 +532,8 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       if (needsReconnect(old, changed) || isResting(rest)) restart();
       else if (session && changed.priority === null && old.priority !== null) {
         outbox.sendAside(session, "<presence type='unavailable'/>");
+        introduction = '';
+        tellReintroduced();
       } else if (session && hasOtherPresence(old, changed)) reintroduce(session);
     },
     sync(kind) {

@@ -2,12 +2,13 @@
  * Rows on the wire and not yet acknowledged, in the order sent. The window is small, so that few rows
  * are in doubt when a connection is lost; servers that throttle get no more than they take.
  */
-import type { Link as QueueLink } from '../db/queue.ts';
+import type { Link as QueueLink, Result } from '../db/queue.ts';
 import { errorText, ProtocolError, RejectError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Session } from '../xmpp/session.ts';
+import { bareJid } from '../xmpp/wire/jid.ts';
 import type { TxRow } from './link.ts';
-import { buildMessage } from './stanzas.ts';
+import { buildMessage, isOfTheMoment } from './stanzas.ts';
 
 /** Rows in doubt at most. */
 const WINDOW_ROWS = 100;
@@ -18,27 +19,50 @@ const WINDOW_BYTES = 32_768;
 const SETTLE_POLL_MS = 10;
 /** For a room to show a message to all, which the sender is among. */
 const REFLECTION_MS = 60_000;
+/** A room that shows a message not once in so many tries will not do so. */
+const REFLECTION_TRIES = 3;
 
-/** A stanza on the wire; one without a row is an answer or presence, which nobody waits for. */
-type Sent = { row: TxRow | null; stanzaId: string; sizeBytes: number; isReflected: boolean };
+/** How long a chat state is worth sending. */
+const MOMENT_S = 30;
+
+/**
+ * A stanza on the wire; one without a row is an answer or presence, which nobody waits for, or its row
+ * is settled already.
+ */
+type Sent = {
+  row: TxRow | null;
+  stanzaId: string;
+  to: string;
+  sizeBytes: number;
+  isReflected: boolean;
+  onHandled?: (() => void) | undefined;
+};
+/** A row and the stanza made of it. */
+type Ready = { row: TxRow; text: string; sent: Sent };
+type Unreflected = { row: TxRow; to: string; since: number };
 
 export type Outbox = {
   /** Sends as many rows as the window allows. */
   pump(rows: QueueLink<TxRow>, session: Session): void;
-  /** A stanza that is no row. */
-  sendAside(session: Session, stanza: string): void;
+  /** A stanza that is no row. @param onHandled called if the server acknowledges it */
+  sendAside(session: Session, stanza: string, onHandled?: () => void): void;
   acknowledge(rows: QueueLink<TxRow>, count: number): void;
   /** A session has begun: what is in doubt was handled before, or is to be sent again. */
   begin(rows: QueueLink<TxRow>, session: Pick<Session, 'handledBefore' | 'isResumed'>): void;
   /** The session ended by `error` with rows in doubt; one of them may be why. */
   suspect(rows: QueueLink<TxRow>, error: Error): void;
   giveBack(rows: QueueLink<TxRow>): void;
-  /** A room has shown the message to all: only now it is certain that it took it (XEP-0045 §7.4). */
+  /**
+   * A room has shown the message to all: only now it is certain that it took it (XEP-0045 §7.4). Its row is
+   * settled in the table.
+   */
   reflect(rows: QueueLink<TxRow>, stanzaId: string): void;
-  /** The message came back as an error, which is told elsewhere. */
-  dismiss(rows: QueueLink<TxRow>, stanzaId: string): void;
-  /** No reflection is to be expected any more: the rows are sent again. */
-  abandon(rows: QueueLink<TxRow>, isMatch: (row: TxRow) => boolean): void;
+  /** The message came back as an error, which is told elsewhere; it counts from whom it went to. */
+  dismiss(rows: QueueLink<TxRow>, stanzaId: string, from: string | null): void;
+  /** No reflection is to be expected any more: the rows that went to the room are sent again. */
+  abandon(rows: QueueLink<TxRow>, roomJid: string): void;
+  /** Rows that are settled already and may yet be in the queue's hands. */
+  skip(rowIds: readonly number[]): void;
   /** Takes no more rows, and waits until nothing is in doubt. */
   settled(timeoutMs: number): Promise<void>;
 };
@@ -58,14 +82,42 @@ const CAUSED_BY_STANZA = new Set([
   'undefined-condition',
 ]);
 
+const isLate = (row: TxRow): boolean =>
+  isOfTheMoment(row) && Date.now() / 1_000 - row.insertedAtS > MOMENT_S;
+
+/** Of a row that may have arrived, for a person to decide. */
+const UNCERTAIN: Result = {
+  state: 'failed',
+  info:
+    'uncertain: the connection was lost before the server acknowledged it; ' +
+    "set state to 'queued' to send it again",
+  stanzaId: null,
+};
+
+/** @returns null for what is no JID */
+const readBare = (text: string | null): string | null => {
+  try {
+    return text === null ? null : bareJid(text);
+  } catch {
+    return null;
+  }
+};
+
 type Parts = {
   describe(row: TxRow): { id: string; maxBytes: number };
   /** @throws RetryError the row cannot go yet; RejectError it never can */
   admit(row: TxRow, to: string, type: string): void;
+  /** Whether rows in doubt fail, for a person to decide, instead of being sent again. */
+  isHolding(): boolean;
+  /** Whether the daemon may still speak for the account. */
+  isFresh(): boolean;
+  /** Asks for `pump`. */
+  proceed(): void;
   log: Log;
 };
 
-export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
+export const createOutbox = (parts: Parts): Outbox => {
+  const { describe, admit, isHolding, log } = parts;
   let inDoubt: Sent[] = [];
   let bytesInDoubt = 0;
   let isEnding = false;
@@ -74,51 +126,105 @@ export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
   /** Rows that were in doubt when a stream error came: they are sent one by one. */
   let suspects = new Set<number>();
   /** Rows that the server has and their room has not shown yet, by stanza id, oldest first. */
-  const unreflected = new Map<string, { row: TxRow; since: number }>();
+  const unreflected = new Map<string, Unreflected>();
+  /** Settled by a reflection and not seen here: read from the table before it was, they are not sent. */
+  const shown = new Set<string>();
+  /** How often a row was sent and not shown, by its id. */
+  const unshownTries = new Map<number, number>();
 
-  const forget = (): Sent[] => {
-    const sent = inDoubt;
+  /** The table is being told of rows that are about to go out; none may overtake them. */
+  let isMarking = false;
+  /** Rows that the table says may have gone out, and that certainly have not. */
+  const unsent = new Set<number>();
+  /** Rows that were settled while they may have been in the queue's hands; most never were. */
+  const skipped = new Set<number>();
+
+  const forget = () => {
     inDoubt = [];
     bytesInDoubt = 0;
-    return sent;
   };
 
   const rowsInDoubt = (): TxRow[] => inDoubt.flatMap(({ row }) => row ?? []);
 
-  const abandon = (rows: QueueLink<TxRow>, isMatch: (row: TxRow) => boolean) => {
-    for (const [stanzaId, { row }] of unreflected) {
-      if (!isMatch(row)) continue;
+  const abandon = (rows: QueueLink<TxRow>, isMatch: (to: string) => boolean) => {
+    for (const [stanzaId, { row, to }] of unreflected) {
+      if (!isMatch(to)) continue;
       unreflected.delete(stanzaId);
-      rows.giveBack([row]);
+      giveUp(rows, [row]);
     }
   };
 
-  const giveBack = (rows: QueueLink<TxRow>) => {
-    const back = rowsInDoubt();
-    forget();
+  const hold = (rows: QueueLink<TxRow>, row: TxRow) => {
+    log.info({ row: row.id }, 'row uncertain');
+    suspects.delete(row.id);
+    rows.settle(row, UNCERTAIN);
+  };
+
+  /** Rows that may have arrived. */
+  const giveUp = (rows: QueueLink<TxRow>, doubted: TxRow[]) => {
+    if (isHolding()) for (const row of doubted) hold(rows, row);
+    else rows.giveBack(doubted);
+  };
+
+  /** Rows that have not arrived. */
+  const takeBack = (rows: QueueLink<TxRow>, back: TxRow[]) => {
+    if (isHolding()) for (const { id } of back) unsent.add(id);
     rows.giveBack(back);
   };
 
-  const awaitReflection = (row: TxRow, stanzaId: string) =>
-    unreflected.set(stanzaId, { row, since: Date.now() });
+  const giveBack = (rows: QueueLink<TxRow>, areCertain: boolean) => {
+    const back = rowsInDoubt();
+    forget();
+    if (areCertain) takeBack(rows, back);
+    else giveUp(rows, back);
+  };
+
+  const awaitReflection = (row: TxRow, { stanzaId, to }: Sent) =>
+    unreflected.set(stanzaId, { row, to, since: Date.now() });
+
+  /** Takes the row out of all that is waited for. @returns null when it is not among it */
+  const takeWaiting = (stanzaId: string): TxRow | null => {
+    const waiting = unreflected.get(stanzaId);
+    if (waiting) {
+      unreflected.delete(stanzaId);
+      unshownTries.delete(waiting.row.id);
+      return waiting.row;
+    }
+    // What the room says may be here before the server's acknowledgement, which still counts the stanza.
+    const sent = inDoubt.find((other) => other.stanzaId === stanzaId && other.row !== null);
+    if (!sent?.row) return null;
+    const { row } = sent;
+    sent.row = null;
+    suspects.delete(row.id);
+    return row;
+  };
 
   const retryUnreflected = (rows: QueueLink<TxRow>) => {
     const limit = Date.now() - REFLECTION_MS;
     for (const [stanzaId, { row, since }] of unreflected) {
       if (since > limit) return;
       unreflected.delete(stanzaId);
-      rows.putOff(row, 0, 'the room has not shown the message');
+      const info = 'the room has not shown the message';
+      const tries = (unshownTries.get(row.id) ?? 0) + 1;
+      unshownTries.set(row.id, tries);
+      if (tries < REFLECTION_TRIES) rows.putOff(row, 0, info);
+      else {
+        unshownTries.delete(row.id);
+        rows.settle(row, { state: 'failed', info, stanzaId });
+      }
     }
   };
 
   const acknowledge = (rows: QueueLink<TxRow>, count: number) => {
     handledCount = (handledCount + count) % 2 ** 32;
-    for (const { row, stanzaId, sizeBytes, isReflected } of inDoubt.splice(0, count)) {
-      bytesInDoubt -= sizeBytes;
+    for (const sent of inDoubt.splice(0, count)) {
+      const { row, stanzaId } = sent;
+      bytesInDoubt -= sent.sizeBytes;
+      sent.onHandled?.();
       if (!row) continue;
       suspects.delete(row.id);
-      if (isReflected) {
-        awaitReflection(row, stanzaId);
+      if (sent.isReflected) {
+        awaitReflection(row, sent);
         continue;
       }
       log.debug({ row: row.id }, 'row sent');
@@ -126,27 +232,34 @@ export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
     }
   };
 
-  /** @returns the stanza, or null when the row cannot go and has been put off or settled */
-  const prepare = (
-    rows: QueueLink<TxRow>,
-    row: TxRow,
-  ): { text: string; stanzaId: string; isReflected: boolean } | null => {
+  /** @returns the stanza; else what became of the row, which cannot go */
+  const prepare = (rows: QueueLink<TxRow>, row: TxRow): Ready | 'put off' | 'settled' => {
     try {
+      if (isLate(row)) {
+        const info = 'a chat state is not sent late';
+        rows.settle(row, { state: 'expired', info, stanzaId: null });
+        return 'settled';
+      }
       const { id, maxBytes } = describe(row);
+      if (shown.delete(id)) {
+        rows.settle(row, { state: 'submitted', info: null, stanzaId: id });
+        return 'settled';
+      }
       const { text, to, type } = buildMessage(row, id, maxBytes);
       admit(row, to, type);
-      return { text, stanzaId: id, isReflected: type === 'groupchat' };
+      const isReflected = type === 'groupchat';
+      return { row, text, sent: { row, stanzaId: id, to, sizeBytes: text.length, isReflected } };
     } catch (error) {
       if (error instanceof RetryError) {
         rows.putOff(row, error.afterMs, errorText(error));
-        return null;
+        return 'put off';
       }
       const isVerdict = error instanceof RejectError;
       if (!isVerdict) log.error({ err: error, row: row.id }, 'internal error');
       const info = isVerdict ? `${error.condition}: ${errorText(error)}` : 'internal error';
       log.info({ row: row.id, reason: info }, 'row failed');
       rows.settle(row, { state: 'failed', info, stanzaId: null });
-      return null;
+      return 'settled';
     }
   };
 
@@ -158,37 +271,67 @@ export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
     return Math.min(WINDOW_ROWS, REPEATED_ROWS - unsettled) - inDoubt.length;
   };
 
+  const write = (session: Session, batch: Ready[]) => {
+    for (const { row, sent } of batch) {
+      unsent.delete(row.id);
+      bytesInDoubt += sent.sizeBytes;
+      inDoubt.push(sent);
+    }
+    session.send(batch.map(({ text }) => text).join(''), batch.length);
+  };
+
+  const writeMarked = async (rows: QueueLink<TxRow>, session: Session, batch: Ready[]) => {
+    isMarking = true;
+    const marked = new Set(await rows.mark(batch.map(({ row }) => row)));
+    isMarking = false;
+    const going = batch.filter(({ row }) => marked.has(row));
+    if (!session.isOpen() || !parts.isFresh()) takeBack(rows, [...marked]);
+    else if (going.length > 0) write(session, going);
+    parts.proceed();
+  };
+
+  /** Whether the row may go, as far as it is known what became of it before. */
+  const mayGo = (rows: QueueLink<TxRow>, row: TxRow): boolean => {
+    if (skipped.delete(row.id)) rows.forget(row);
+    else if (isHolding() && row.isSubmitting && !unsent.has(row.id)) hold(rows, row);
+    else return true;
+    return false;
+  };
+
   const pump = (rows: QueueLink<TxRow>, session: Session) => {
+    if (isMarking) return;
     if (unreflected.size > 0) retryUnreflected(rows);
     const free = room(rows);
     // Refilled by halves, so that writes stay large.
     if (free < 1 || (suspects.size === 0 && free < WINDOW_ROWS / 2)) return;
     const taken = rows.take(free);
-    let text = '';
-    let count = 0;
+    const batch: Ready[] = [];
+    let sizeBytes = bytesInDoubt;
     let next = 0;
-    while (next < taken.length && (bytesInDoubt < WINDOW_BYTES || count === 0)) {
+    let isPutOff = false;
+    while (!isPutOff && next < taken.length && (sizeBytes < WINDOW_BYTES || batch.length === 0)) {
       const row = taken[next];
       next += 1;
-      const stanza = row ? prepare(rows, row) : null;
-      if (!row || !stanza) continue;
-      text += stanza.text;
-      count += 1;
-      bytesInDoubt += stanza.text.length;
-      const { stanzaId, isReflected } = stanza;
-      inDoubt.push({ row, stanzaId, sizeBytes: stanza.text.length, isReflected });
+      const stanza = row && mayGo(rows, row) ? prepare(rows, row) : 'settled';
+      // Later rows to its recipient wait with it: which ones go is for the queue to say anew.
+      isPutOff = stanza === 'put off';
+      if (!row || typeof stanza === 'string') continue;
+      sizeBytes += stanza.text.length;
+      batch.push(stanza);
     }
     if (next < taken.length) rows.giveBack(taken.slice(next));
-    if (count > 0) session.send(text, count);
-    // All were unfit: there may be more behind them.
-    else if (taken.length > 0) pump(rows, session);
+    if (batch.length > 0 && isHolding()) void writeMarked(rows, session, batch);
+    else if (batch.length > 0) write(session, batch);
+    // All were unfit, or the rest was given back: there may be more behind them.
+    if (isPutOff || (batch.length === 0 && taken.length > 0)) pump(rows, session);
   };
 
   return {
     pump,
-    sendAside(session, stanza) {
-      inDoubt.push({ row: null, stanzaId: '', sizeBytes: stanza.length, isReflected: false });
-      bytesInDoubt += stanza.length;
+    sendAside(session, stanza, onHandled) {
+      const sizeBytes = stanza.length;
+      inDoubt.push({ row: null, stanzaId: '', to: '', sizeBytes, isReflected: false, onHandled });
+      bytesInDoubt += sizeBytes;
       session.send(stanza, 1);
     },
     acknowledge,
@@ -197,12 +340,15 @@ export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
       // Going back is a claim of nearly 2^32, by a server that cannot count.
       if (since < 2 ** 31) acknowledge(rows, Math.min(since, inDoubt.length));
       handledCount = isResumed ? (handledBefore ?? 0) : 0;
-      // A room may have taken those, and will say so when it is entered again.
-      for (const { row, stanzaId, isReflected } of inDoubt) {
-        if (row && isReflected) awaitReflection(row, stanzaId);
+      for (const waiting of unreflected.values()) waiting.since = Date.now();
+      // Without a count, a room may have taken those: it will say so when it is entered again.
+      if (handledBefore === null) {
+        for (const sent of inDoubt)
+          if (sent.row && sent.isReflected) awaitReflection(sent.row, sent);
+        inDoubt = inDoubt.filter(({ isReflected }) => !isReflected);
       }
-      inDoubt = inDoubt.filter(({ isReflected }) => !isReflected);
-      giveBack(rows);
+      // A server that counts says by it what it has not handled.
+      giveBack(rows, handledBefore !== null);
     },
     suspect(rows, error) {
       const isCaused = error instanceof ProtocolError && CAUSED_BY_STANZA.has(error.source);
@@ -219,26 +365,37 @@ export const createOutbox = ({ describe, admit, log }: Parts): Outbox => {
       suspects = new Set(doubted.map(({ id }) => id));
     },
     giveBack(rows) {
-      giveBack(rows);
+      giveBack(rows, false);
       abandon(rows, () => true);
     },
     reflect(rows, stanzaId) {
-      const shown = unreflected.get(stanzaId);
-      if (!shown) return;
-      unreflected.delete(stanzaId);
-      log.debug({ row: shown.row.id }, 'row sent');
-      rows.settle(shown.row, { state: 'submitted', info: null, stanzaId });
+      const row = takeWaiting(stanzaId);
+      if (!row) {
+        shown.add(stanzaId);
+        return;
+      }
+      log.debug({ row: row.id }, 'row sent');
+      // Already so in the table; but the queue must not take it from a page that it read before.
+      rows.settle(row, { state: 'submitted', info: null, stanzaId });
     },
-    dismiss(rows, stanzaId) {
-      const shown = unreflected.get(stanzaId);
-      unreflected.delete(stanzaId);
-      if (shown) rows.forget(shown.row);
+    dismiss(rows, stanzaId, from) {
+      const to = unreflected.get(stanzaId)?.to ?? inDoubt.find((s) => s.stanzaId === stanzaId)?.to;
+      if (to === undefined || readBare(from) !== readBare(to)) return;
+      const row = takeWaiting(stanzaId);
+      if (row) rows.forget(row);
     },
-    abandon,
+    skip(rowIds) {
+      for (const id of rowIds) skipped.add(id);
+      for (const id of skipped) {
+        if (skipped.size <= 4 * REPEATED_ROWS) break;
+        skipped.delete(id);
+      }
+    },
+    abandon: (rows, roomJid) => abandon(rows, (to) => readBare(to) === roomJid),
     async settled(timeoutMs) {
       isEnding = true;
       const giveUpAt = Date.now() + timeoutMs;
-      while (rowsInDoubt().length > 0 && Date.now() < giveUpAt) {
+      while ((isMarking || rowsInDoubt().length + unreflected.size > 0) && Date.now() < giveUpAt) {
         await new Promise((done) => setTimeout(done, SETTLE_POLL_MS));
       }
     },

@@ -33,19 +33,21 @@ const isFromRecipient = (report: ClaimedReport, row: Reported): boolean => {
   return from !== null && from === to;
 };
 
-/** @returns what to write, and how many reports were not believed */
+/** @returns what to write, and the accounts that got reports which are not believed */
 export const judgeReports = (
   reports: ClaimedReport[],
   rows: Reported[],
-): { findings: Finding[]; spoofed: number } => {
+): { findings: Finding[]; spoofed: number[] } => {
   const byId = new Map(rows.map((row) => [row.id, row]));
   const findings: Finding[] = [];
-  let spoofed = 0;
+  const spoofed: number[] = [];
   for (const report of reports) {
     const row = byId.get(report.key.id);
+    // A room shows old messages of ours, too, whose rows may be gone.
+    if (!row && report.kind === 'submitted') continue;
     const isOwn = row && (row.accountId === null || row.accountId === report.accountId);
     if (!row || !isOwn || !isFromRecipient(report, row)) {
-      spoofed += 1;
+      spoofed.push(report.accountId);
       continue;
     }
     findings.push({
@@ -54,12 +56,13 @@ export const judgeReports = (
       info: report.kind === 'failed' ? report.stanza : null,
       accountId: report.accountId,
       stanzaId: report.id,
+      error: report.error,
     });
   }
   return { findings: keepStrongest(findings), spoofed };
 };
 
-const STRENGTH = { failed: 0, delivered: 1, displayed: 2 };
+const STRENGTH = { failed: 0, submitted: 1, delivered: 2, displayed: 3 };
 
 /** One finding a row, since a statement updates a row once. */
 const keepStrongest = (findings: Finding[]): Finding[] => {

@@ -1,20 +1,22 @@
 /** Messages of the XMPP queues as stanzas, and back. Strings on the way out, since that path is hot. */
 import type { Element } from '@xmpp/client';
 import { RejectError } from '../errors.ts';
+import { readDelay } from '../xmpp/wire/delay.ts';
+import { readStanzaError, type StanzaError } from '../xmpp/wire/error.ts';
 import { parseFragment } from '../xmpp/wire/fragment.ts';
-import { formatJid, parseJid } from '../xmpp/wire/jid.ts';
-import { escapeAttribute, escapeText, findIllegalChar, formatElement } from '../xmpp/wire/xml.ts';
+import { escapeAttribute, formatElement } from '../xmpp/wire/xml.ts';
+import { buildContent, type Content, hasText, isPassing, type OutgoingContent } from './content.ts';
+import { readContent } from './readContent.ts';
+import { formatText, requireJid, requireText } from './text.ts';
 
 const NS_CLIENT = 'jabber:client';
 const NS_RECEIPTS = 'urn:xmpp:receipts';
 const NS_MARKERS = 'urn:xmpp:chat-markers:0';
 const NS_STANZA_ID = 'urn:xmpp:sid:0';
-const NS_DELAY = 'urn:xmpp:delay';
-const NS_LEGACY_DELAY = 'jabber:x:delay';
 const NS_CHAT_STATES = 'http://jabber.org/protocol/chatstates';
+const NS_OCCUPANT_ID = 'urn:xmpp:occupant-id:0';
 const NS_EVENT = 'http://jabber.org/protocol/pubsub#event';
 const NS_HINTS = 'urn:xmpp:hints';
-const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
 
 export const MESSAGE_TYPES = ['normal', 'chat', 'groupchat', 'headline', 'error'];
 
@@ -28,20 +30,9 @@ export type Outgoing = {
   thread: string | null;
   lang: string | null;
   requestReceipt: boolean;
+  /** What else it holds; null for most. */
+  content: (OutgoingContent & { hasAttachment: boolean }) | null;
 };
-
-const requireText = (text: string, column: string): string => {
-  const at = findIllegalChar(text);
-  if (at === null) return text;
-  const code = text.charCodeAt(at).toString(16).toUpperCase().padStart(4, '0');
-  throw new RejectError(
-    `${column} has the character U+${code} at position ${at + 1}, which XML cannot carry`,
-    'bad-request',
-  );
-};
-
-const child = (name: string, text: string | null, column: string): string =>
-  text === null ? '' : `<${name}>${escapeText(requireText(text, column))}</${name}>`;
 
 const requireSize = (stanza: string, maxBytes: number): string => {
   const sizeBytes = Buffer.byteLength(stanza);
@@ -55,14 +46,7 @@ const requireSize = (stanza: string, maxBytes: number): string => {
 const readRecipient = (text: string | null | undefined, column: string): string => {
   if (!text)
     throw new RejectError(`${column} is empty: there is no one to send to`, 'jid-malformed');
-  try {
-    return formatJid(parseJid(text.trim()));
-  } catch (error) {
-    if (!(error instanceof RejectError)) throw error;
-    throw new RejectError(`${column} is no JID: ${error.message}`, error.condition, {
-      cause: error,
-    });
-  }
+  return requireJid(text, column);
 };
 
 /** A stanza for the wire, with whom it goes to and its type. */
@@ -95,6 +79,16 @@ const rewriteStanza = (text: string, id: string, maxBytes: number): Built => {
 
 const RECEIPT_REQUEST = `<request xmlns='${NS_RECEIPTS}'/><markable xmlns='${NS_MARKERS}'/>`;
 
+/** The content with the text that it may depend on. */
+const withText = ({ content, messageSubject, messageBody }: Outgoing) =>
+  content && { ...content, messageSubject, messageBody };
+
+/** Whether the row is nothing but a signal of the moment, which is not sent late (XEP-0085 §5.6). */
+export const isOfTheMoment = (row: Outgoing): boolean => {
+  const content = withText(row);
+  return content !== null && !content.hasAttachment && isPassing(content);
+};
+
 /**
  * Builds what goes on the wire for a row.
  *
@@ -108,17 +102,31 @@ export const buildMessage = (row: Outgoing, id: string, maxBytes: number): Built
   const to = readRecipient(row.messageTo, 'message_to');
   const lang =
     row.lang === null ? '' : ` xml:lang='${escapeAttribute(requireText(row.lang, 'lang'))}'`;
+  const content = withText(row);
   const wantsReceipt =
-    row.requestReceipt && row.messageBody !== null && (type === 'chat' || type === 'normal');
+    row.requestReceipt &&
+    (content === null ? row.messageBody !== null : hasText(content)) &&
+    (type === 'chat' || type === 'normal');
   const text = requireSize(
     `<message to='${escapeAttribute(to)}' type='${type}' id='${id}'${lang}>` +
-      child('subject', row.messageSubject, 'message_subject') +
-      child('body', row.messageBody, 'message_body') +
-      child('thread', row.thread, 'thread') +
+      formatText('subject', row.messageSubject, 'message_subject') +
+      (content === null
+        ? formatText('body', row.messageBody, 'message_body')
+        : buildContent(content, { maxStanzaBytes: maxBytes })) +
+      formatText('thread', row.thread, 'thread') +
       `${wantsReceipt ? RECEIPT_REQUEST : ''}<origin-id xmlns='${NS_STANZA_ID}' id='${id}'/></message>`,
     maxBytes,
   );
   return { text, to, type };
+};
+
+/** What a received message holds besides text. */
+export type IncomingContent = Content & {
+  errorType?: string;
+  errorText?: string | null;
+  errorBy?: string | null;
+  /** In a room: who wrote it, whatever the nick. */
+  occupantId: string | null;
 };
 
 /** A received message, as it becomes a row. */
@@ -136,16 +144,25 @@ export type Incoming = {
   lang: string | null;
   delayedAt: Date | null;
   errorCondition: string | null;
+  content: Partial<IncomingContent> | null;
+  /** Of a message of another client of the account (XEP-0280). */
+  carbon: 'sent' | 'received' | null;
 };
 
-/** What a message says of one that we sent: that it arrived, was read, or came back. */
+/** A message's place in the account's own archive. */
+export type Archived = {
+  id: string;
+  /** When it was archived; null for a message that comes live. */
+  at: Date | null;
+};
+
+/** What a message says of one that we sent: that its room has it, it arrived, was read, or came back. */
 export type Report = {
-  kind: 'delivered' | 'displayed' | 'failed';
+  kind: 'submitted' | 'delivered' | 'displayed' | 'failed';
   /** The id of our message. */
   id: string;
   from: string | null;
-  /** The condition of an error. */
-  condition: string | null;
+  error: StanzaError | null;
   stanza: string;
 };
 
@@ -159,32 +176,32 @@ export type Reading = {
 const firstText = (message: Element, name: string): string | null =>
   message.getChild(name)?.text() ?? null;
 
-const readDate = (text: string | undefined): Date | null => {
-  if (!text) return null;
-  const legacy = /^(\d{4})(\d\d)(\d\d)T(\d\d:\d\d:\d\d)$/.exec(text);
-  const date = new Date(legacy ? `${legacy[1]}-${legacy[2]}-${legacy[3]}T${legacy[4]}Z` : text);
-  return Number.isNaN(date.getTime()) ? null : date;
+const UNSAID: StanzaError = {
+  type: 'cancel',
+  condition: 'undefined-condition',
+  text: null,
+  by: null,
+  redirect: null,
+  application: null,
 };
 
-const readCondition = (message: Element): string | null =>
-  message
-    .getChild('error')
-    ?.getChildElements()
-    .find((element) => element.getNS() === NS_STANZAS && element.getName() !== 'text')
-    ?.getName() ?? null;
+/** Who does not say by whom it was refused has refused it himself. */
+const readError = (message: Element): StanzaError => {
+  const error = readStanzaError(message) ?? UNSAID;
+  return { ...error, by: error.by ?? message.attrs.from ?? null };
+};
 
 const readReport = (message: Element, type: string, stanza: string): Report | null => {
   const { from = null, id } = message.attrs;
   if (type === 'error') {
-    const condition = readCondition(message) ?? 'undefined-condition';
-    return id ? { kind: 'failed', id, from, condition, stanza } : null;
+    return id ? { kind: 'failed', id, from, error: readError(message), stanza } : null;
   }
   const displayed = message.getChild('displayed', NS_MARKERS)?.attrs.id;
-  if (displayed) return { kind: 'displayed', id: displayed, from, condition: null, stanza };
+  if (displayed) return { kind: 'displayed', id: displayed, from, error: null, stanza };
   const received =
     message.getChild('received', NS_RECEIPTS)?.attrs.id ??
     message.getChild('received', NS_MARKERS)?.attrs.id;
-  return received ? { kind: 'delivered', id: received, from, condition: null, stanza } : null;
+  return received ? { kind: 'delivered', id: received, from, error: null, stanza } : null;
 };
 
 const PASSING = new Set([
@@ -197,11 +214,26 @@ const PASSING = new Set([
 ]);
 
 /** Whether the message holds nothing but signals of the moment, such as that someone is typing. */
-const isPassing = (message: Element): boolean =>
+const isSignal = (message: Element): boolean =>
   message.getChildElements().length > 0 &&
   message
     .getChildElements()
     .every((element) => element.getName() === 'thread' || PASSING.has(element.getNS() ?? ''));
+
+const describeError = (error: StanzaError | null) =>
+  error && { errorType: error.type, errorText: error.text, errorBy: error.by };
+
+/** A room takes out what its occupants forge (XEP-0421 §4); others do not. */
+const readOccupant = (message: Element): string | null =>
+  message.attrs.type === 'groupchat'
+    ? (message.getChild('occupant-id', NS_OCCUPANT_ID)?.attrs.id ?? null)
+    : null;
+
+/** Without what most messages have not; null when that is all. */
+const compact = (content: IncomingContent): Partial<IncomingContent> | null => {
+  const found = Object.entries(content).filter(([, value]) => value !== null && value !== false);
+  return found.length === 0 ? null : Object.fromEntries(found);
+};
 
 /** Text must fit a column: Postgres takes every character but NUL, which XML cannot carry either. */
 const readIncoming = (message: Element, type: string, stanza: string, ownJid: string): Incoming => {
@@ -210,32 +242,38 @@ const readIncoming = (message: Element, type: string, stanza: string, ownJid: st
   const archived = message
     .getChildren('stanza-id', NS_STANZA_ID)
     .findLast((element) => element.attrs.by === ownJid);
-  const delay = message.getChild('delay', NS_DELAY) ?? message.getChild('x', NS_LEGACY_DELAY);
+  const error = type === 'error' ? readError(message) : null;
+  const { body, ...content } = readContent(message);
   return {
     stanza,
     from,
     to,
     subject: firstText(message, 'subject'),
-    body: firstText(message, 'body'),
+    body,
     type,
     id,
     originId: message.getChild('origin-id', NS_STANZA_ID)?.attrs.id ?? null,
     archiveId: archived?.attrs.id ?? null,
     thread: firstText(message, 'thread'),
     lang: message.attrs['xml:lang'] ?? message.getChild('body')?.attrs['xml:lang'] ?? null,
-    delayedAt: readDate(delay?.attrs.stamp),
-    errorCondition: type === 'error' ? (readCondition(message) ?? 'undefined-condition') : null,
+    delayedAt: readDelay(message),
+    errorCondition: error?.condition ?? null,
+    content: compact({ ...content, ...describeError(error), occupantId: readOccupant(message) }),
+    carbon: null,
   };
 };
 
-/** @param ownJid the bare JID of the account: only its own server's archive ids count (XEP-0359 §6) */
+/**
+ * @param ownJid the bare JID of the account: only its own server's archive ids count (XEP-0359 §6); of what
+ *   a room sends, that of the room
+ */
 export const readMessage = (message: Element, ownJid: string): Reading => {
   const stated = message.attrs.type ?? 'normal';
   // An unknown type is to be taken for normal (RFC 6121 §5.2.2).
   const type = MESSAGE_TYPES.includes(stated) ? stated : 'normal';
   const stanza = formatElement(message);
   const report = readReport(message, type, stanza);
-  const isKept = type === 'error' || !isPassing(message);
+  const isKept = type === 'error' || !isSignal(message);
   const { id, from } = message.attrs;
   const asks = message.getChild('request', NS_RECEIPTS) !== undefined;
   return {
@@ -253,41 +291,10 @@ export const buildReceipt = ({ attrs: { from = '', id = '', type } }: Element): 
 
 export type Presence = { show: string | null; status: string | null; priority: number };
 
-/** @throws RejectError when the status has a character that XML cannot carry */
-export const buildPresence = ({ show, status, priority }: Presence): string =>
-  `<presence>${child('show', show, 'show')}${child('status', status, 'status')}` +
-  `${priority === 0 ? '' : `<priority>${priority}</priority>`}</presence>`;
-
-/** The answer to a subscription request (RFC 6121 §3.1.4). */
-export const buildSubscriptionAnswer = (
-  to: string,
-  answer: 'subscribed' | 'unsubscribed',
-): string => `<presence to='${escapeAttribute(to)}' type='${answer}'/>`;
-
-const NS_PING = 'urn:xmpp:ping';
-const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info';
-
-const DISCO_INFO =
-  `<query xmlns='${NS_DISCO_INFO}'><identity category='client' type='bot' name='Rowgram'/>` +
-  [NS_DISCO_INFO, NS_PING, NS_RECEIPTS].map((feature) => `<feature var='${feature}'/>`).join('') +
-  '</query>';
-
 /**
- * The one answer that a request must get (RFC 6120 §8.2.3).
- *
- * @returns null for what is no request
+ * @param more what else it carries, as XML
+ * @throws RejectError when the status has a character that XML cannot carry
  */
-export const answerIq = (iq: Element): string | null => {
-  const { type, id = '', from } = iq.attrs;
-  if (type !== 'get' && type !== 'set') return null;
-  const to = from === undefined ? '' : ` to='${escapeAttribute(from)}'`;
-  const result = (content: string) =>
-    `<iq type='result' id='${escapeAttribute(id)}'${to}>${content}</iq>`;
-  if (type === 'get' && iq.getChild('ping', NS_PING)) return result('');
-  const query = iq.getChild('query', NS_DISCO_INFO);
-  if (type === 'get' && query && !query.attrs.node) return result(DISCO_INFO);
-  return (
-    `<iq type='error' id='${escapeAttribute(id)}'${to}>` +
-    `<error type='cancel'><service-unavailable xmlns='${NS_STANZAS}'/></error></iq>`
-  );
-};
+export const buildPresence = ({ show, status, priority }: Presence, more = ''): string =>
+  `<presence>${formatText('show', show, 'show')}${formatText('status', status, 'status')}` +
+  `${priority === 0 ? '' : `<priority>${priority}</priority>`}${more}</presence>`;

@@ -4,6 +4,7 @@ import { type DatabasePool, sql } from 'slonik';
 import { z } from 'zod';
 import type { QueueTable } from '../db/queueSql.ts';
 import type { Resumption } from '../xmpp/session.ts';
+import type { StanzaError } from '../xmpp/wire/error.ts';
 import type { RowKey } from './stanzaId.ts';
 import type { Incoming } from './stanzas.ts';
 
@@ -24,7 +25,11 @@ const account = z.object({
   status: z.string().nullable(),
   subscriptionPolicy: z.enum(['ask', 'accept', 'reject']),
   sendReceipts: z.boolean(),
+  roomInvitePolicy: z.enum(['ask', 'accept', 'reject']),
   maxStanzaBytes: z.number(),
+  maxAttachmentBytes: z.number(),
+  onUncertain: z.enum(['retry', 'hold', 'archive']),
+  notifyNodes: z.array(z.string()),
 });
 export type Account = z.infer<typeof account>;
 
@@ -34,7 +39,9 @@ export const selectAccounts = (db: DatabasePool): Promise<readonly Account[]> =>
     select id, enabled, acc_jid as jid, acc_pass as password, srv_host as host, srv_port as port,
       is_default as "isDefault", resource, tls, tls_ca as ca, priority, show, status,
       subscription_policy as "subscriptionPolicy", send_receipts as "sendReceipts",
-      max_stanza_bytes as "maxStanzaBytes"
+      max_stanza_bytes as "maxStanzaBytes", max_attachment_bytes as "maxAttachmentBytes",
+      on_uncertain as "onUncertain", room_invite_policy as "roomInvitePolicy",
+      notify_nodes as "notifyNodes"
     from xmpp_accounts
     order by id`);
 
@@ -117,31 +124,71 @@ export const TX_QUEUE: QueueTable = {
   content: `floor(extract(epoch from q.insert_timestamp))::bigint as "insertedAtS",
     q.message_stanza as "messageStanza", q.message_to as "messageTo",
     q.message_subject as "messageSubject", q.message_body as "messageBody",
-    q.message_type::text as "messageType", q.thread, q.lang, q.request_receipt as "requestReceipt"`,
+    q.message_type::text as "messageType", q.thread, q.lang, q.request_receipt as "requestReceipt",
+    case when num_nonnulls(q.message_html, q.oob_url, q.attachment, q.attachment_path, q.replaces_id,
+        q.retracts_id, q.reaction_to, q.reactions, q.reply_to_id, q.reply_to_jid, q.displayed_id, q.chat_state,
+        q.hints, q.encryption) > 0
+      then jsonb_build_object('messageHtml', q.message_html, 'oobUrl', q.oob_url, 'replacesId', q.replaces_id,
+        'retractsId', q.retracts_id, 'reactionTo', q.reaction_to, 'reactions', q.reactions,
+        'replyToId', q.reply_to_id, 'replyToJid', q.reply_to_jid, 'displayedId', q.displayed_id,
+        'chatState', q.chat_state, 'hints', q.hints, 'encryption', q.encryption,
+        'hasAttachment', q.attachment is not null or q.attachment_path is not null)
+    end as content`,
 };
 
 // Below, the hot path of reception: raw pg on the inbox's own connection, in its transaction.
 
 export type Received = Incoming & { accountId: number; ownJid: string };
 
-/** Inserts messages in their order, but for those that their account's archive id says are here; tells of them. */
-export const insertReceived = async (client: pg.Client, messages: Received[]): Promise<void> => {
+const formatContent = ({ content, carbon }: Received): string | null =>
+  content === null && carbon === null ? null : JSON.stringify({ ...content, carbon });
+
+const senderOf = ({ from }: Received): string => from?.split('/', 1)[0] ?? '';
+
+/** Without those that an archive id says are here already; an id is that of an archive, so of a sender. */
+const dropRepeated = (messages: Received[]): Received[] => {
+  const seen = new Set<string>();
+  return messages.filter((message) => {
+    if (message.archiveId === null) return true;
+    const key = `${message.accountId} ${senderOf(message)} ${message.archiveId}`;
+    return !seen.has(key) && seen.add(key);
+  });
+};
+
+/**
+ * Inserts messages in their order, but for those that their archive id says are here, be it that of the
+ * account's archive or of a room's; tells of them.
+ */
+export const insertReceived = async (client: pg.Client, received: Received[]): Promise<void> => {
+  const messages = dropRepeated(received);
   const column = <T>(read: (message: Received) => T): T[] => messages.map(read);
   await client.query({
     name: 'insert_received',
     text: `
       insert into xmpp_rx_queue (account_id, message_stanza, message_from, message_to, message_subject,
         message_body, message_type, message_id, origin_id, archive_id, thread, lang, delayed_at,
-        error_condition)
+        error_condition, message_html, oob_url, replaces_id, retracts_id, reaction_to, reactions,
+        reply_to_id, reply_to_jid, markable, chat_state, hints, encryption, carbon, occupant_id,
+        error_type, error_text, error_by)
       select r.account_id, r.stanza, r.sender, r.recipient, r.subject, r.body, r.type, r.id,
-        r.origin_id, r.archive_id, r.thread, r.lang, r.delayed_at, r.error_condition
+        r.origin_id, r.archive_id, r.thread, r.lang, r.delayed_at, r.error_condition, c."messageHtml",
+        c."oobUrl", c."replacesId", c."retractsId", c."reactionTo", c.reactions, c."replyToId",
+        c."replyToJid", coalesce(c.markable, false), c."chatState", c.hints, c.encryption, c.carbon,
+        c."occupantId", c."errorType", c."errorText", c."errorBy"
       from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[])
+        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[],
+        $15::jsonb[])
         with ordinality as r (account_id, stanza, sender, recipient, subject, body, type, id, origin_id,
-          archive_id, thread, lang, delayed_at, error_condition, place)
+          archive_id, thread, lang, delayed_at, error_condition, content, place)
+      left join lateral jsonb_to_record(r.content) as c ("messageHtml" text, "oobUrl" text,
+        "replacesId" text, "retractsId" text, "reactionTo" text, reactions text[], "replyToId" text,
+        "replyToJid" text, markable boolean, "chatState" xmpp_chat_state, hints text[], encryption text,
+        carbon text, "occupantId" text, "errorType" text, "errorText" text, "errorBy" text)
+        on r.content is not null
       where r.archive_id is null or not exists (
         select from xmpp_rx_queue q
-        where q.account_id = r.account_id and q.archive_id = r.archive_id)
+        where q.account_id = r.account_id and q.archive_id = r.archive_id
+          and split_part(q.message_from, '/', 1) is not distinct from split_part(r.sender, '/', 1))
       order by r.place`,
     values: [
       column(({ accountId }) => accountId),
@@ -158,6 +205,7 @@ export const insertReceived = async (client: pg.Client, messages: Received[]): P
       column(({ lang }) => lang),
       column(({ delayedAt }) => delayedAt),
       column(({ errorCondition }) => errorCondition),
+      column(formatContent),
     ],
   });
   await client.query("select pg_notify('xmpp_rx_queue', '')");
@@ -186,34 +234,54 @@ export const selectReported = async (client: pg.Client, keys: RowKey[]): Promise
 };
 
 export type Finding = RowKey & {
-  kind: 'delivered' | 'displayed' | 'failed';
+  kind: 'submitted' | 'delivered' | 'displayed' | 'failed';
   info: string | null;
   accountId: number;
   stanzaId: string;
+  error: StanzaError | null;
 };
+
+/** An error that may pass queues the row again, ten times at most. */
+const IS_RETRIED = `(f.kind = 'failed' and f.error_type = 'wait' and q.attempts < 10)`;
 
 /**
  * Writes what became of sent rows. A read message was delivered; an error after delivery is no news. A
- * report may be here before the server's acknowledgement: then it settles the row.
+ * report may be here before the server's acknowledgement: then it settles the row. An error of type wait
+ * queues the row again (RFC 6120 §8.3.2), after 5 seconds, doubling up to 15 minutes. It ends the doubt
+ * about one that was held.
  */
 export const updateReported = async (client: pg.Client, findings: Finding[]): Promise<void> => {
   await client.query({
     name: 'update_reported',
     text: `
       update xmpp_tx_queue q set
-        settled = true, state = f.kind::rowgram_state, stanza_id = f.stanza_id,
-        account_id = coalesce(q.account_id, f.account_id),
-        submission_timestamp = coalesce(q.submission_timestamp, now()),
-        delivered_at = case when f.kind = 'failed' then q.delivered_at else coalesce(q.delivered_at, now()) end,
+        settled = not ${IS_RETRIED},
+        state = case when ${IS_RETRIED} then 'queued' else f.kind::rowgram_state end,
+        stanza_id = f.stanza_id, account_id = coalesce(q.account_id, f.account_id),
+        attempts = q.attempts + ${IS_RETRIED}::integer,
+        next_try_at = case when ${IS_RETRIED}
+          then now() + least(interval '5 s' * 2 ^ q.attempts, interval '15 min') end,
+        txid = case when ${IS_RETRIED} then pg_current_xact_id() else q.txid end,
+        submission_timestamp = case when not ${IS_RETRIED} then coalesce(q.submission_timestamp, now()) end,
+        delivered_at = case when f.kind in ('failed', 'submitted') then q.delivered_at else coalesce(q.delivered_at, now()) end,
         displayed_at = case when f.kind = 'displayed' then coalesce(q.displayed_at, now()) else q.displayed_at end,
-        submission_failed = f.kind = 'failed',
-        submission_info = coalesce(f.info, q.submission_info)
-      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-        as f (id, inserted_at_s, kind, info, account_id, stanza_id)
+        submission_failed = f.kind = 'failed' and not ${IS_RETRIED},
+        submission_info = case
+          when f.kind = 'submitted' and q.state = 'cancelled' then 'cancelled too late, it had been sent'
+          when f.kind = 'submitted' or q.submission_info like 'uncertain:%' then f.info
+          else coalesce(f.info, q.submission_info) end,
+        error_type = f.error_type,
+        error_condition = f.error_condition, error_text = f.error_text, error_by = f.error_by
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+        $8::text[], $9::text[], $10::text[]) as f (id, inserted_at_s, kind, info, account_id, stanza_id,
+        error_type, error_condition, error_text, error_by)
       where q.id = f.id
         and q.insert_timestamp >= to_timestamp(f.inserted_at_s)
         and q.insert_timestamp < to_timestamp(f.inserted_at_s + 1)
-        and (q.state in ('queued', 'submitted') or (q.state = 'delivered' and f.kind = 'displayed'))`,
+        and (q.state in ('queued', 'submitting') or (q.state = 'submitted' and f.kind <> 'submitted')
+          or (q.state = 'cancelled' and f.kind = 'submitted')
+          or (q.state = 'delivered' and f.kind = 'displayed')
+          or (q.state = 'failed' and q.submission_info like 'uncertain:%'))`,
     values: [
       findings.map(({ id }) => id),
       findings.map(({ insertedAtS }) => insertedAtS),
@@ -221,17 +289,24 @@ export const updateReported = async (client: pg.Client, findings: Finding[]): Pr
       findings.map(({ info }) => info),
       findings.map(({ accountId }) => accountId),
       findings.map(({ stanzaId }) => stanzaId),
+      findings.map(({ error }) => error?.type),
+      findings.map(({ error }) => error?.condition),
+      findings.map(({ error }) => error?.text),
+      findings.map(({ error }) => error?.by),
     ],
   });
   await client.query("select pg_notify('xmpp_tx_queue_results', '')");
 };
 
-/** Counts a claim that was not believed. */
-export const addSpoofed = async (client: pg.Client, accountId: number): Promise<void> => {
+/** Counts claims that were not believed, by the accounts that got them. */
+export const addSpoofed = async (client: pg.Client, accountIds: number[]): Promise<void> => {
   await client.query({
     name: 'add_spoofed',
-    text: 'update xmpp_accounts set spoofed_count = spoofed_count + 1 where id = $1',
-    values: [accountId],
+    text: `
+      update xmpp_accounts a set spoofed_count = a.spoofed_count + c.count
+      from (select id, count(*) from unnest($1::bigint[]) as id group by id) c
+      where a.id = c.id`,
+    values: [accountIds],
   });
 };
 
@@ -268,7 +343,10 @@ export const updateProgress = async (
   });
 };
 
-/** Of the shards given, those whose epoch is still this one; the others have another owner. */
+/**
+ * Of the shards given, those whose epoch is still this one; the others have another owner. Nobody can take
+ * them until the transaction ends: a new owner must see how far the old one has received.
+ */
 export const selectOwned = async (
   client: pg.Client,
   shards: ReadonlyMap<number, number>,
@@ -278,7 +356,8 @@ export const selectOwned = async (
     text: `
       select s.shard from rowgram_shards s
       join unnest($1::integer[], $2::bigint[]) as m (shard, epoch)
-        on s.gateway = 'xmpp' and s.shard = m.shard and s.epoch = m.epoch`,
+        on s.gateway = 'xmpp' and s.shard = m.shard and s.epoch = m.epoch
+      for share of s`,
     values: [[...shards.keys()], [...shards.values()]],
   });
   return new Set(rows.map(({ shard }) => shard));

@@ -52,10 +52,13 @@ export const connect = async (
 };
 
 /** The pool for configuration, reports and commands. Never for session state: no lock, no LISTEN. */
-export const createDatabasePool = (address: DatabaseAddress): Promise<DatabasePool> =>
+export const createDatabasePool = (
+  address: DatabaseAddress,
+  maxPoolSize = 4,
+): Promise<DatabasePool> =>
   createPool(urlWithSchema(address), {
     driverFactory: createPgDriverFactory(),
-    maxPoolSize: 4,
+    maxPoolSize,
     idleTimeout: 60_000,
     // DISCARD ALL on each release costs a round trip, and the pool carries no session state.
     resetConnection: async () => {},

@@ -14,6 +14,8 @@ export type QueueRow = {
   /** Milliseconds; null for at once. */
   nextTryAt: number | null;
   attempts: number;
+  /** Whether the table says that it may have gone out. */
+  isSubmitting: boolean;
 };
 
 type Position = { priority: number; id: number };

@@ -27,6 +27,12 @@ export type Link<Row extends QueueRow> = {
   /** Rows to send now, first ones first; each must be settled, put off or given back. */
   take(count: number): Row[];
   settle(row: Row, result: Result): void;
+  /**
+   * Taken rows are about to go out: the table says so before they do, so that a crash leaves word.
+   *
+   * @returns those that may go; the others were cancelled, or are another's, and are no longer taken
+   */
+  mark(rows: Row[]): Promise<Row[]>;
   /** Results not yet written: after a crash their rows are still queued. `onRows` follows each write. */
   unsettled(): number;
   /** The row is tried again after `afterMs`; later rows with its order key wait behind it. */
@@ -90,6 +96,11 @@ type OpenLink<Row extends QueueRow> = {
   onRows: () => void;
 };
 type Pending<Row> = Result & { row: Row; linkId: number };
+type Mark<Row extends QueueRow> = {
+  rows: Row[];
+  buffer: LinkBuffer<Row>;
+  resolve(rows: Row[]): void;
+};
 type RawRow = QueueRow & {
   sendInMs: number | null;
   expiresInMs: number | null;
@@ -109,6 +120,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   let defaultId: number | null = null;
   let pending: Pending<Row>[] = [];
   const putOffs: { row: Row; afterMs: number; info: string }[] = [];
+  let marks: Mark<Row>[] = [];
   let isClosed = false;
 
   // What has been asked of the loop since it last looked.
@@ -301,6 +313,28 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     }
   };
 
+  const writeMarks = async (client: pg.Client): Promise<void> => {
+    const owned = epochs();
+    const batch = [...marks];
+    const rows = batch.flatMap((mark) => mark.rows);
+    const shards = [...new Set(rows.map(({ linkId }) => shardOf(linkId)))];
+    const written = await client.query<{ id: number }>({
+      ...sql.mark,
+      values: [
+        rows.map(({ id }) => id),
+        rows.map(({ linkId }) => shardOf(linkId)),
+        shards,
+        shards.map((shard) => owned.get(shard) ?? -1),
+      ],
+    });
+    marks = marks.filter((mark) => !batch.includes(mark));
+    const marked = new Set(written.rows.map(({ id }) => id));
+    for (const { rows: asked, buffer, resolve } of batch) {
+      for (const { id } of asked) if (!marked.has(id)) buffer.release(id);
+      resolve(asked.filter(({ id }) => marked.has(id)));
+    }
+  };
+
   const writePutOffs = async (client: pg.Client): Promise<void> => {
     for (const { row, afterMs, info } of putOffs.splice(0)) {
       const shard = shardOf(row.linkId);
@@ -341,6 +375,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     for (const link of links.values()) if (link.isHungry) jobs.push(loadPage(client, link));
     // Without a shard the results wait: it may come back to us before anyone else takes it.
     if (pending.length > 0 && epochs().size > 0) jobs.push(flush(client));
+    if (marks.length > 0) jobs.push(writeMarks(client));
     if (isAwake || isRung) {
       jobs.push(fetchWindow(client));
     }
@@ -483,7 +518,8 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
       wake();
     }
     return rows.filter((row) => {
-      if (row.expiresAt === null || row.expiresAt > now) return true;
+      // One that may have gone out did not expire before.
+      if (row.expiresAt === null || row.expiresAt > now || row.isSubmitting) return true;
       const info = 'expired before it was sent';
       settle(link.id, row, { state: 'expired', info, stanzaId: null });
       return false;
@@ -509,6 +545,13 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     return {
       take: (count) => takeFrom(link, count),
       settle: (row, result) => settle(linkId, row, result),
+      mark(rows) {
+        if (isClosed) return Promise.resolve([]);
+        const { promise, resolve } = Promise.withResolvers<Row[]>();
+        marks.push({ rows, buffer, resolve });
+        wake();
+        return promise;
+      },
       unsettled: () => link.unsettled,
       putOff(row, afterMs, info) {
         putOffs.push({ row, afterMs, info });
@@ -558,6 +601,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
       if (flushTimer) clearTimeout(flushTimer);
       wake();
       await running;
+      for (const { resolve } of marks.splice(0)) resolve([]);
     },
   };
 };

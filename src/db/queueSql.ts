@@ -20,6 +20,7 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
   const shard = `coalesce(q.${linkColumn} & 63, 64)`;
   const inMs = (column: string) => `extract(epoch from q.${column} - now())::float8 * 1000`;
   const columns = `q.id, q.${linkColumn} as "linkId", q.priority, q.attempts,
+    q.state = 'submitting' as "isSubmitting",
     ${inMs('send_after')} as "sendInMs", ${inMs('expires_at')} as "expiresInMs",
     ${inMs('next_try_at')} as "nextTryInMs", ${content}`;
   // Every path of the plans below is an index; a table that was empty when it was last analysed
@@ -119,7 +120,7 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
         update ${name} q set settled = true, state = 'expired', submission_info = 'expired before it was sent'
         where q.id = any(array(
             select q.id from ${name} q
-            where not q.settled and q.expires_at <= now() and ${shard} = any($1::integer[])
+            where not q.settled and q.state = 'queued' and q.expires_at <= now() and ${shard} = any($1::integer[])
               and q.id <> all($2::bigint[])
             limit ${PAGE_ROWS}))
           and not q.settled
@@ -141,7 +142,10 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
             ${linkColumn} = coalesce(q.${linkColumn}, r.link_id)
           from unnest($1::bigint[], $2::rowgram_state[], $3::text[], $4::text[], $5::bigint[],
             $6::integer[]) as r (id, state, info, stanza_id, link_id, shard)
-          where q.id = r.id and not q.settled and r.shard = any(array(
+          where q.id = r.id and not q.settled
+            -- An error may have come back and put the row off, before this.
+            and (r.state <> 'submitted' or q.next_try_at is null or q.next_try_at <= now() + interval '1 s')
+            and r.shard = any(array(
             select s.shard
             from unnest($7::integer[], $8::bigint[]) as held (shard, epoch)
             join rowgram_shards s on s.gateway = '${gateway}' and s.shard = held.shard
@@ -158,6 +162,23 @@ export const buildQueueSql = ({ name, gateway, linkColumn, content }: QueueTable
           submission_info = 'cancelled too late, it had been sent'
         from unnest($1::bigint[], $2::text[]) as r (id, stanza_id)
         where q.id = r.id and q.settled and q.state = 'cancelled'`,
+    },
+
+    /**
+     * Says of rows that they may have gone out: arrays of id and shard, and the shards held with their
+     * epochs. Returns those that are still to be done.
+     */
+    mark: {
+      name: 'mark',
+      text: `
+        update ${name} q set state = 'submitting'
+        from unnest($1::bigint[], $2::integer[]) as r (id, shard)
+        where q.id = r.id and not q.settled and r.shard = any(array(
+          select s.shard
+          from unnest($3::integer[], $4::bigint[]) as held (shard, epoch)
+          join rowgram_shards s on s.gateway = '${gateway}' and s.shard = held.shard
+            and s.epoch = held.epoch))
+        returning q.id`,
     },
 
     /** Puts row $1 off by $2 milliseconds because of $3, under the epoch $5 of shard $4. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Element } from '@xmpp/client';
 import { RejectError, RetryError } from '../errors.ts';
-import { bareJid, formatJid, parseJid } from './wire/jid.ts';
+import { isFromAsked } from './wire/asked.ts';
 import { escapeAttribute } from './wire/xml.ts';
 
 export type Question = {
@@ -32,15 +32,6 @@ type Waiting = {
 const TIMEOUT_MS = 30_000;
 const RETRY_MS = 5_000;
 
-/** @returns null for what is no JID */
-const readAddress = (text: string | undefined): string | null => {
-  try {
-    return text === undefined ? null : formatJid(parseJid(text));
-  } catch {
-    return null;
-  }
-};
-
 /** The answer's error as a verdict: those of type `wait` may pass. Source: RFC 6120 §8.3. */
 const readVerdict = (answer: Element): Error => {
   const error = answer.getChild('error');
@@ -64,13 +55,6 @@ type Parts = {
 export const createRequester = ({ send, ownJid }: Parts): Requester => {
   const waiting = new Map<string, Waiting>();
 
-  const isFromAsked = (to: string | null, from: string | undefined): boolean => {
-    const own = ownJid();
-    const sender = readAddress(from);
-    if (to !== null && to !== own) return sender === to;
-    return from === undefined || (sender !== null && bareJid(sender) === own);
-  };
-
   return {
     ask({ to, type, payload, timeoutMs = TIMEOUT_MS }) {
       const id = randomBytes(12).toString('base64url');
@@ -86,7 +70,7 @@ export const createRequester = ({ send, ownJid }: Parts): Requester => {
         waiting.delete(id);
       };
       waiting.set(id, {
-        to: readAddress(to ?? undefined),
+        to,
         resolve(element) {
           end();
           answer.resolve(element);
@@ -102,7 +86,7 @@ export const createRequester = ({ send, ownJid }: Parts): Requester => {
       const { type, id = '', from } = iq.attrs;
       const asked = waiting.get(id);
       if (!asked || (type !== 'result' && type !== 'error')) return null;
-      if (!isFromAsked(asked.to, from)) return 'spoofed';
+      if (!isFromAsked(asked.to, from, ownJid())) return 'spoofed';
       if (type === 'result') asked.resolve(iq);
       else asked.reject(readVerdict(iq));
       return 'taken';

@@ -173,12 +173,15 @@ test('a stream error becomes the state and its reason', async (t) => {
 });
 
 test('without stream management a row is submitted when a ping behind it is answered', async (t) => {
-  const { server, id } = await open(t, { streamManagement: 'absent', silentAt: 'results' });
+  const { server, id } = await open(t, { streamManagement: 'absent' });
   const session = await server.waitForSession(1);
   await untilOnline(db, id);
+  server.change({ silentAt: 'results' });
   const row = await insertRow(id, 'not yet');
-  await session.next(hasBody('not yet'));
-  const ping = await session.next(({ element }) => element.find('ping') !== null);
+  const sent = await session.next(hasBody('not yet'));
+  const ping = await session.next(
+    ({ element, at }) => element.find('ping') !== null && at >= sent.at,
+  );
   const select = 'select state from xmpp_tx_queue where id = $1';
   assert.deepEqual(await db.rows(select, [row]), [{ state: 'queued' }]);
   server.change({ silentAt: null });

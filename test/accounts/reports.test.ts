@@ -11,7 +11,7 @@ const report = (change: Partial<ClaimedReport> = {}): ClaimedReport => ({
   kind: 'delivered',
   id: 'wire',
   from: 'bob@example.test/phone',
-  condition: null,
+  error: null,
   stanza: '<message/>',
   key: KEY,
   accountId: 5,
@@ -20,8 +20,10 @@ const report = (change: Partial<ClaimedReport> = {}): ClaimedReport => ({
 
 test('a receipt from a device of the recipient is believed, however the JID is written', () => {
   assert.deepEqual(judgeReports([report()], [ROW]), {
-    findings: [{ ...KEY, kind: 'delivered', info: null, accountId: 5, stanzaId: 'wire' }],
-    spoofed: 0,
+    findings: [
+      { ...KEY, kind: 'delivered', info: null, accountId: 5, stanzaId: 'wire', error: null },
+    ],
+    spoofed: [],
   });
 });
 
@@ -40,9 +42,12 @@ test('a report from another JID, account or about no row is not believed', () =>
     report({ accountId: 6 }),
     report({ key: { id: 2, insertedAtS: 100 } }),
   ];
-  assert.deepEqual(judgeReports(others, [ROW]), { findings: [], spoofed: others.length });
+  assert.deepEqual(judgeReports(others, [ROW]), {
+    findings: [],
+    spoofed: others.map(({ accountId }) => accountId),
+  });
   const nowhere = { ...ROW, to: null };
-  assert.equal(judgeReports([report()], [nowhere]).spoofed, 1);
+  assert.equal(judgeReports([report()], [nowhere]).spoofed.length, 1);
 });
 
 test('a row that names no account believes whichever account hears of it', () => {
@@ -75,6 +80,16 @@ test('the recipient of a whole stanza is read as XML, with entities and > in att
     const { findings } = judgeReports([report()], [{ ...ROW, to: null, stanza }]);
     assert.equal(findings.length === 1, isBelieved, stanza);
   }
+});
+
+test('a room that shows a message has it; of messages whose rows are gone nothing is said', () => {
+  const shown = report({ kind: 'submitted', from: 'bob@example.test/nick' });
+  assert.equal(judgeReports([shown], [ROW]).findings[0]?.kind, 'submitted');
+  assert.deepEqual(judgeReports([shown], []), { findings: [], spoofed: [] });
+  assert.equal(
+    judgeReports([report({ ...shown, from: 'other@example.test/nick' })], [ROW]).spoofed.length,
+    1,
+  );
 });
 
 test('of several reports on a row the strongest is kept', () => {

@@ -468,6 +468,74 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     assert.ok(link.askedCount() - before < 20, `asked ${link.askedCount() - before} times`);
   });
 
+  const kill = (reader: { db: TestDatabase }, purpose: string) =>
+    reader.db.rows(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = $1 and datname = current_database()`,
+      [`rowgram ${purpose}`],
+    );
+
+  test(named('a marked row says that it may have gone out, and is not cancelled'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    link.onRow(() => {});
+    const ids = await reader.insert(range(3));
+    await link.until(() => link.taken.length === 3);
+    const [first = 0, second = 0, third = 0] = ids;
+    const cancel = `update ${table.name} set state = 'cancelled' where id = $1`;
+    await reader.db.rows(cancel, [second]);
+    const marked = await link.link.mark(link.taken);
+    assert.deepEqual(idsOf(marked), [first, third]);
+    assert.equal((await reader.row(first)).state, 'submitting');
+    await assert.rejects(reader.db.rows(cancel, [first]), /is submitting, it cannot become/);
+    assert.deepEqual(idsOf(await link.link.mark(marked)), [first, third]);
+    for (const row of marked) link.link.settle(row, SUBMITTED);
+    await reader.settled(3);
+    assert.equal((await reader.row(first)).state, 'submitted');
+    assert.equal((await reader.row(second)).state, 'cancelled');
+  });
+
+  test(named('a row that was marked is known by it, and does not expire'), async () => {
+    await using reader = await open();
+    const first = reader.collect();
+    first.onRow(() => {});
+    const [id = 0] = await reader.insert([{ expires_at: inMs(700) }]);
+    await first.until(() => first.taken.length === 1);
+    assert.equal(first.taken[0]?.isSubmitting, false);
+    await first.link.mark(first.taken);
+    first.link.close();
+    await reader.db.rows('select pg_sleep(1)');
+    const second = reader.collect();
+    reader.queue.resync();
+    await second.until(() => second.taken.length === 1);
+    assert.deepEqual(
+      second.taken.map((row) => [row.id, row.isSubmitting]),
+      [[id, true]],
+    );
+  });
+
+  test(named('rows of a shard that is gone are not marked'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    link.onRow(() => {});
+    const [id = 0] = await reader.insert([{}]);
+    await link.until(() => link.taken.length === 1);
+    await reader.db.rows('update rowgram_shards set epoch = epoch + 1 where shard = 1');
+    assert.deepEqual(await link.link.mark(link.taken), []);
+    assert.equal((await reader.row(id)).state, 'queued');
+  });
+
+  test(named('marks outlive the connection that they were to be written on'), async () => {
+    await using reader = await open();
+    const link = reader.collect();
+    link.onRow(() => {});
+    await reader.insert(range(2));
+    await link.until(() => link.taken.length === 2);
+    const marking = link.link.mark(link.taken);
+    await kill(reader, `queue ${table.name}`);
+    assert.equal((await marking).length, 2);
+  });
+
   test(named('rows given back are first in line again'), async () => {
     await using reader = await open();
     const ids = await reader.insert(range(6));
@@ -606,13 +674,6 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     assert.deepEqual(idsOf(two.taken), [ids[0], ids[2]]);
     assert.deepEqual(idsOf(one.taken), [ids[1]]);
   });
-
-  const kill = (reader: { db: TestDatabase }, purpose: string) =>
-    reader.db.rows(
-      `select pg_terminate_backend(pid) from pg_stat_activity
-      where application_name = $1 and datname = current_database()`,
-      [`rowgram ${purpose}`],
-    );
 
   test(
     named('results wait while the shards are lost, and are written when they are back'),

@@ -16,6 +16,7 @@ const row = (id: number, change: Partial<Row> = {}): Row => ({
   expiresAt: null,
   nextTryAt: null,
   attempts: 0,
+  isSubmitting: false,
   key: 'a',
   ...change,
 });

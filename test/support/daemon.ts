@@ -10,16 +10,25 @@ import { createLog, type Log } from '../../src/log.ts';
 export type TestDaemon = { stop(): Promise<void>; [Symbol.asyncDispose](): Promise<void> };
 
 /** How long silences are borne, shortened so that tests need not wait. */
-export const QUICK = { loginMs: 5_000, keepAliveMs: 500, patienceMs: 1_500 };
+export const QUICK = {
+  loginMs: 5_000,
+  keepAliveMs: 500,
+  patienceMs: 1_500,
+  roomSilenceMs: 1_000,
+  roomRetryMs: 200,
+};
 
 /** @param log silent unless LOG_LEVEL says otherwise */
 export const startDaemon = async (
   address: DatabaseAddress,
-  timing = QUICK,
+  timing: Partial<typeof QUICK> = QUICK,
   log: Log = createLog(process.env.LOG_LEVEL || 'silent', 2),
 ): Promise<TestDaemon> => {
   const create = [
-    (parts: Parameters<typeof createAccountsGateway>[0]) => createAccountsGateway(parts, timing),
+    (parts: Parameters<typeof createAccountsGateway>[0]) =>
+      createAccountsGateway(parts, timing, {
+        attachmentDir: process.env.ROWGRAM_ATTACHMENT_DIR || null,
+      }),
   ];
   const signal = new AbortController().signal;
   const runner = await startGateways({ address, version: 'test', log, create }, signal);

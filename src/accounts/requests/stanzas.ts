@@ -1,0 +1,80 @@
+/** Rows of the queue of requests as stanzas, and their answers as what becomes of the row. */
+import type { Element } from '@xmpp/client';
+import { RejectError } from '../../errors.ts';
+import { parseFragment } from '../../xmpp/wire/fragment.ts';
+import { formatIq } from '../../xmpp/wire/iq.ts';
+import { formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { formatElement } from '../../xmpp/wire/xml.ts';
+
+const NS_CLIENT = 'jabber:client';
+const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
+
+/** What a row asks to be sent. */
+export type Asking = { iqTo: string | null; iqType: 'get' | 'set'; payload: string };
+
+const readRecipient = (text: string): string => {
+  try {
+    return formatJid(parseJid(text.trim()));
+  } catch (error) {
+    if (!(error instanceof RejectError)) throw error;
+    const { message, condition } = error;
+    throw new RejectError(`iq_to is no JID: ${message}`, condition, { cause: error });
+  }
+};
+
+const readPayload = (text: string, maxBytes: number): string => {
+  const payload = parseFragment(text, { maxStanzaBytes: maxBytes });
+  const xmlns = payload.getNS();
+  if (!xmlns || xmlns === NS_CLIENT) {
+    throw new RejectError('payload has no namespace of its own', 'bad-request');
+  }
+  return formatElement(payload);
+};
+
+/**
+ * @param id the stanza's id, the same each time the row is sent
+ * @param maxBytes how large the stanza may be
+ * @throws RejectError with the column and what is wrong with it
+ */
+export const buildRequest = (row: Asking, id: string, maxBytes: number): string => {
+  const to = row.iqTo === null ? null : readRecipient(row.iqTo);
+  const payload = readPayload(row.payload, maxBytes);
+  const stanza = formatIq({ type: row.iqType, id, to, payload });
+  const sizeBytes = Buffer.byteLength(stanza);
+  if (sizeBytes <= maxBytes) return stanza;
+  throw new RejectError(
+    `the request is ${sizeBytes} bytes, its account sends ${maxBytes} at most (max_stanza_bytes)`,
+    'policy-violation',
+  );
+};
+
+/** What an answer says, as it is written to the row. */
+export type Answer = {
+  state: 'delivered' | 'failed';
+  info: string | null;
+  response: string;
+  errorType: string | null;
+  errorCondition: string | null;
+  errorText: string | null;
+};
+
+/** @param iq of the type result or error */
+export const readAnswer = (iq: Element): Answer => {
+  const response = formatElement(iq);
+  const none = { errorType: null, errorCondition: null, errorText: null };
+  if (iq.attrs.type === 'result') return { state: 'delivered', info: null, response, ...none };
+  const error = iq.getChild('error');
+  const children = error?.getChildElements() ?? [];
+  const isOurs = (child: Element) => child.getNS() === NS_STANZAS;
+  const stated = children.find((child) => isOurs(child) && child.getName() !== 'text');
+  const errorCondition = stated?.getName() ?? 'undefined-condition';
+  const errorText = error?.getChildText('text', NS_STANZAS) ?? null;
+  return {
+    state: 'failed',
+    info: errorText ? `${errorCondition}: ${errorText}` : errorCondition,
+    response,
+    errorType: error?.attrs.type ?? null,
+    errorCondition,
+    errorText,
+  };
+};

@@ -1,0 +1,3 @@
+import { createLog, type Log } from '../../src/log.ts';
+
+export const silentLog: Log = createLog('silent');
