@@ -3,7 +3,7 @@
 import { DEFAULT_SHARD, shardOf } from '../db/ownership.ts';
 import { createQueue, type Unlinked } from '../db/queue.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
-import { bareJid } from '../xmpp/wire/jid.ts';
+import { readBareJid } from '../xmpp/wire/jid.ts';
 import { createInbox } from './inbox.ts';
 import { createKinds } from './kinds.ts';
 import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
@@ -33,13 +33,7 @@ const findDefault = (accounts: readonly Account[]): Account | undefined =>
   accounts.find((account) => account.isDefault) ?? accounts.find((account) => account.enabled);
 
 // Rows that are sent to one recipient keep their order, however the JID is written.
-const orderKey = (row: TxRow): string => {
-  try {
-    return bareJid(row.messageTo ?? '');
-  } catch {
-    return row.messageTo ?? '';
-  }
-};
+const orderKey = ({ messageTo }: TxRow): string => readBareJid(messageTo) ?? messageTo ?? '';
 
 export const createAccountsGateway = (
   { address, db, ownership, log: parentLog, version }: GatewayParts,

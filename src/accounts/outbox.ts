@@ -6,7 +6,7 @@ import type { Link as QueueLink, Result } from '../db/queue.ts';
 import { errorText, ProtocolError, RejectError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Session } from '../xmpp/session.ts';
-import { bareJid } from '../xmpp/wire/jid.ts';
+import { readBareJid } from '../xmpp/wire/jid.ts';
 import type { TxRow } from './link.ts';
 import { buildMessage, isOfTheMoment } from './stanzas.ts';
 
@@ -92,15 +92,6 @@ const UNCERTAIN: Result = {
     'uncertain: the connection was lost before the server acknowledged it; ' +
     "set state to 'queued' to send it again",
   stanzaId: null,
-};
-
-/** @returns null for what is no JID */
-const readBare = (text: string | null): string | null => {
-  try {
-    return text === null ? null : bareJid(text);
-  } catch {
-    return null;
-  }
 };
 
 type Parts = {
@@ -380,7 +371,7 @@ export const createOutbox = (parts: Parts): Outbox => {
     },
     dismiss(rows, stanzaId, from) {
       const to = unreflected.get(stanzaId)?.to ?? inDoubt.find((s) => s.stanzaId === stanzaId)?.to;
-      if (to === undefined || readBare(from) !== readBare(to)) return;
+      if (to === undefined || readBareJid(from) !== readBareJid(to)) return;
       const row = takeWaiting(stanzaId);
       if (row) rows.forget(row);
     },
@@ -391,7 +382,7 @@ export const createOutbox = (parts: Parts): Outbox => {
         skipped.delete(id);
       }
     },
-    abandon: (rows, roomJid) => abandon(rows, (to) => readBare(to) === roomJid),
+    abandon: (rows, roomJid) => abandon(rows, (to) => readBareJid(to) === roomJid),
     async settled(timeoutMs) {
       isEnding = true;
       const giveUpAt = Date.now() + timeoutMs;

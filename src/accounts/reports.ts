@@ -1,21 +1,12 @@
 /** Which reports on sent messages are to be believed: those that come from whom the message went to. */
 import { parseFragment } from '../xmpp/wire/fragment.ts';
-import { bareJid } from '../xmpp/wire/jid.ts';
+import { readBareJid } from '../xmpp/wire/jid.ts';
 import type { RowKey } from './stanzaId.ts';
 import type { Report } from './stanzas.ts';
 import type { Finding, Reported } from './store.ts';
 
 /** A report whose id led to a row, as one account received it. */
 export type ClaimedReport = Report & { key: RowKey; accountId: number };
-
-/** The bare JID in its normal form; null for what is no JID. */
-const readBare = (text: string | null | undefined): string | null => {
-  try {
-    return text ? bareJid(text.trim()) : null;
-  } catch {
-    return null;
-  }
-};
 
 /** The recipient of a row; that of its own stanza stands in it, as it was parsed when it was sent. */
 const recipientOf = ({ to, stanza }: Reported): string | null => {
@@ -28,8 +19,8 @@ const recipientOf = ({ to, stanza }: Reported): string | null => {
 };
 
 const isFromRecipient = (report: ClaimedReport, row: Reported): boolean => {
-  const from = readBare(report.from);
-  const to = readBare(recipientOf(row));
+  const from = readBareJid(report.from?.trim());
+  const to = readBareJid(recipientOf(row)?.trim());
   return from !== null && from === to;
 };
 

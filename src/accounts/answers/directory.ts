@@ -1,5 +1,5 @@
 /** Who answers what: the rows of handlers and commands, and which of them are meant. */
-import { bareJid, formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { bareJid, parseJid, readJid } from '../../xmpp/wire/jid.ts';
 import type { Command, Handler } from './store.ts';
 
 export type Directory = { handlers: readonly Handler[]; commands: readonly Command[] };
@@ -33,14 +33,6 @@ export const findCommand = (
     accountId,
   );
 
-const normalize = (text: string): string | null => {
-  try {
-    return formatJid(parseJid(text.trim()));
-  } catch {
-    return null;
-  }
-};
-
 /**
  * @param allowed bare JIDs, domains or `*`; null for the account itself
  * @param from who asks, with or without a resource
@@ -55,7 +47,7 @@ export const isAllowed = (
   const { domain } = parseJid(bare);
   return allowed.some((entry) => {
     if (entry.trim() === '*') return true;
-    const jid = normalize(entry);
+    const jid = readJid(entry.trim());
     return jid !== null && (jid === bare || jid === domain);
   });
 };

@@ -5,7 +5,7 @@
 import type { Element } from '@xmpp/client';
 import { type ArchiveResult, archiveNs, readArchiveResult } from '../../xmpp/wire/archive.ts';
 import { detachElement } from '../../xmpp/wire/detach.ts';
-import { bareJid, formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { parseJid, readBareJid, readJid } from '../../xmpp/wire/jid.ts';
 import { type Incoming, type Report, readMessage } from '../stanzas.ts';
 
 export const NS_CARBONS = 'urn:xmpp:carbons:2';
@@ -16,18 +16,6 @@ const MAX_ID_CHARS = 1_000;
 
 export type Carbon = { kind: 'sent' | 'received'; message: Element };
 export type Forged = { claim: string };
-
-/** @returns null for what is no JID */
-const readAddress = (text: string | undefined, read: (jid: string) => string): string | null => {
-  try {
-    return text === undefined ? null : read(text);
-  } catch {
-    return null;
-  }
-};
-const readBare = (text: string | undefined): string | null => readAddress(text, bareJid);
-const readFull = (text: string | undefined): string | null =>
-  readAddress(text, (jid) => formatJid(parseJid(jid)));
 
 /** Whether the message has in it what only the own server may send. */
 const isWrapper = (message: Element): boolean =>
@@ -43,10 +31,10 @@ export const readCarbon = (stanza: Element, ownJid: string): Carbon | Forged | n
   const sent = stanza.getChild('sent', NS_CARBONS);
   const wrapper = sent ?? stanza.getChild('received', NS_CARBONS);
   if (!wrapper) return null;
-  if (readFull(stanza.attrs.from) !== ownJid) return { claim: 'a carbon' };
+  if (readJid(stanza.attrs.from) !== ownJid) return { claim: 'a carbon' };
   const message = wrapper.getChild('forwarded', NS_FORWARD)?.getChild('message');
   if (!message) return { claim: 'a carbon of nothing' };
-  const isOwn = readBare(message.attrs.from) === ownJid;
+  const isOwn = readBareJid(message.attrs.from) === ownJid;
   if (sent && !isOwn) return { claim: 'a carbon of what another has sent' };
   if (isWrapper(message)) return { claim: 'a carbon of a carbon' };
   return { kind: sent ? 'sent' : 'received', message: detachElement(message) };
@@ -64,7 +52,7 @@ export const readResult = (
   if (!stanza.getChild('result', archiveNs)) return null;
   const { from } = stanza.attrs;
   // The server may leave out that it speaks for the account (RFC 6120 §8.1.2.1).
-  const isOwn = from === undefined || readFull(from) === ownJid;
+  const isOwn = from === undefined || readJid(from) === ownJid;
   if (!isOwn) return { claim: 'a result of the archive' };
   const result = readArchiveResult(stanza);
   if (!result?.queryId || !isAsked(result.queryId)) {
@@ -78,7 +66,7 @@ export const isOfflineCopy = (message: Element, ownJid: string): boolean => {
   const delay = message.getChild('delay', NS_DELAY);
   if (!delay) return false;
   const { from } = delay.attrs;
-  const by = readFull(from);
+  const by = readJid(from);
   return from === undefined || by === ownJid || by === parseJid(ownJid).domain;
 };
 
@@ -86,7 +74,7 @@ export type Copy = { incoming: Incoming | null; report: Report | null };
 
 /** What the account itself has sent, by any client. */
 const isSent = (message: Element, ownJid: string): boolean =>
-  readBare(message.attrs.from) === ownJid;
+  readBareJid(message.attrs.from) === ownJid;
 
 /** @returns the id of a message of the account that may be a row of ours */
 export const readSentId = (message: Element, ownJid: string): string | null =>

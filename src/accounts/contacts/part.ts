@@ -1,7 +1,7 @@
 /** The contacts of an account, kept the same as its roster at the server. */
 import type { Element } from '@xmpp/client';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
-import { bareJid, formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { bareJid, readJid } from '../../xmpp/wire/jid.ts';
 import {
   formatRosterRemove,
   formatRosterSet,
@@ -43,14 +43,6 @@ import {
 const ROSTER_MS = 10_000;
 const REFUSED =
   'it does not show its presence: it refused or no longer does, or another client of the account gave it up; an UPDATE asks again';
-
-const readAddress = (text: string | undefined): string | null => {
-  try {
-    return text ? formatJid(parseJid(text)) : null;
-  } catch {
-    return null;
-  }
-};
 
 /** @param unread the accounts whose roster is wanted and was not read yet */
 const createContacts = (line: Line, unread: Set<number>): Part => {
@@ -223,7 +215,7 @@ const createContacts = (line: Line, unread: Set<number>): Part => {
   const receivePush = (stanza: Element): Taken | null => {
     const { from, id = '' } = stanza.attrs;
     const ownJid = line.ownJid();
-    if (from !== undefined && readAddress(from) !== ownJid) {
+    if (from !== undefined && readJid(from) !== ownJid) {
       line.distrust(stanza, 'a roster push of another');
       return null;
     }
@@ -258,7 +250,7 @@ const createContacts = (line: Line, unread: Set<number>): Part => {
 
   const receiveSubscription = (stanza: Element): Taken | null => {
     const { from, type } = stanza.attrs;
-    const address = readAddress(from);
+    const address = readJid(from);
     const jid = address === null ? null : bareJid(address);
     if (jid === null || jid === line.ownJid()) return null;
     switch (type) {

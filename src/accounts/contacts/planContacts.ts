@@ -1,6 +1,6 @@
 /** From the rows of an account to what is written and what is asked of the server. */
 import { errorText } from '../../errors.ts';
-import { bareJid, formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { formatJid, parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
 import {
   type CommonItem,
   type Contact,
@@ -74,13 +74,7 @@ const hasChanged = (row: ContactRow, contact: ContactChange): boolean =>
   row.isRefused !== contact.isRefused;
 
 /** The JID in the form in which it may be compared; the text itself for what is none. */
-export const normalizeJid = (text: string): string => {
-  try {
-    return bareJid(text.trim());
-  } catch {
-    return text;
-  }
-};
+export const normalizeJid = (text: string): string => readBareJid(text.trim()) ?? text;
 
 /** @param refusals who has said no and is not known in the rows to have */
 export const planContacts = (

@@ -1,7 +1,7 @@
 /** Profiles: the account's own is published when its row changes, those of contacts are fetched. */
 import type { Element } from '@xmpp/client';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
-import { bareJid } from '../../xmpp/wire/jid.ts';
+import { bareJid, readBareJid } from '../../xmpp/wire/jid.ts';
 import { readPubsubEvent } from '../../xmpp/wire/pubsub.ts';
 import { createLimit } from '../limit.ts';
 import type { KindParts, Line, Part, PartKind } from '../part.ts';
@@ -227,14 +227,6 @@ const createPart = (line: Line): Part => {
     }
   };
 
-  const readAddress = (jid: string): string | null => {
-    try {
-      return bareJid(jid);
-    } catch {
-      return null;
-    }
-  };
-
   const beginFetch = (jid: string, hasChanged: boolean): void => {
     const busy = fetching.get(jid);
     if (busy) {
@@ -246,7 +238,7 @@ const createPart = (line: Line): Part => {
     fetching.set(jid, own);
     const run = async () => {
       const isDone = await limit(() => fetchContact(jid));
-      const address = readAddress(jid);
+      const address = readBareJid(jid);
       if (own.hasChanged && address) changed.add(address);
       fetching.delete(jid);
       // Else the next sync will do: whatever kept it from being fetched may last.
@@ -263,7 +255,7 @@ const createPart = (line: Line): Part => {
     const wanted = new Set<string>();
     const due: { jid: string; hasChanged: boolean }[] = [];
     for (const { jid, isPending, avatarHash } of rows) {
-      const address = readAddress(jid) ?? jid;
+      const address = readBareJid(jid) ?? jid;
       wanted.add(address);
       const known = contacts.get(address);
       const hash = avatarHash ?? '';
@@ -280,7 +272,7 @@ const createPart = (line: Line): Part => {
 
   /** A contact tells of its picture, by presence or event. */
   const notice = (from: string | undefined, by: 'presence' | 'event', hash: string): void => {
-    const address = from === undefined ? null : readAddress(from);
+    const address = readBareJid(from);
     const known = address === null ? undefined : contacts.get(address);
     if (!address || !known || known[by] === hash) return;
     known[by] = hash;

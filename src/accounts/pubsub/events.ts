@@ -1,6 +1,6 @@
 /** What a publish-subscribe event changes, and whether its sender may say so. */
 import type { Element } from '@xmpp/client';
-import { bareJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { bareJid, readJidParts } from '../../xmpp/wire/jid.ts';
 import { type PubsubEvent, type PubsubItem, readPubsubEvent } from '../../xmpp/wire/pubsub.ts';
 import { parseDateTime } from '../../xmpp/wire/scalar.ts';
 import { formatElement } from '../../xmpp/wire/xml.ts';
@@ -19,13 +19,7 @@ export type NodeChange = {
   publishedAt: Date | null;
 };
 
-const isBare = (text: string): boolean => {
-  try {
-    return parseJid(text).resource === null;
-  } catch {
-    return false;
-  }
-};
+const isBare = (text: string): boolean => readJidParts(text)?.resource === null;
 
 /** The last one of each id, which may be missing. */
 const readItems = (items: PubsubItem[]): NodeChange['items'] => {

@@ -1,6 +1,6 @@
 /** What rooms and their visitors say to each other, as far as it is not a message to all (XEP-0045). */
 import type { Element } from '@xmpp/client';
-import { formatJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { formatJid, readJidParts } from '../../xmpp/wire/jid.ts';
 import { formatTag, formatTextTag } from '../../xmpp/wire/tag.ts';
 
 export const NS_MUC = 'http://jabber.org/protocol/muc';
@@ -37,18 +37,9 @@ export type RoomPresence = {
 
 const SHOWN = ['away', 'chat', 'dnd', 'xa'];
 
-/** @returns null for what is no address */
-const readJid = (text: string | undefined) => {
-  try {
-    return text === undefined ? null : parseJid(text);
-  } catch {
-    return null;
-  }
-};
-
 /** The bare address a stanza is from, and the nick behind it; null for what has none. */
 export const readSender = (stanza: Element): { bare: string; nick: string | null } | null => {
-  const jid = readJid(stanza.attrs.from);
+  const jid = readJidParts(stanza.attrs.from);
   return jid && { bare: formatJid({ ...jid, resource: null }), nick: jid.resource };
 };
 
@@ -145,7 +136,7 @@ export const readInvite = (stanza: Element): Invite | 'spoofed' | null => {
     };
   }
   const direct = stanza.getChild('x', NS_DIRECT_INVITE);
-  const room = readJid(direct?.attrs.jid);
+  const room = readJidParts(direct?.attrs.jid);
   if (!direct || !room || room.local === null || stanza.attrs.type === 'groupchat') return null;
   return {
     roomJid: formatJid({ ...room, resource: null }),

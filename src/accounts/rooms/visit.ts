@@ -14,7 +14,7 @@ import {
   readArchiveResult,
 } from '../../xmpp/wire/archive.ts';
 import { discoInfoNs, formatDiscoInfoQuery, readDiscoInfo } from '../../xmpp/wire/disco.ts';
-import { bareJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
 import type { TxRow } from '../link.ts';
 import type { Line, PartTiming, Taken } from '../part.ts';
 import { type Incoming, readMessage } from '../stanzas.ts';
@@ -149,11 +149,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   const isIn = () => phase === 'entered' || phase === 'joined' || phase === 'checking';
   const isToRoom = (sent: TxRow): boolean => {
     if (sent.messageStanza !== null) return true;
-    try {
-      return bareJid(sent.messageTo ?? '') === jid;
-    } catch {
-      return false;
-    }
+    return readBareJid(sent.messageTo) === jid;
   };
   const availability = () => {
     const { show, status } = line.account();

@@ -1,14 +1,5 @@
 /** From whom an answer must come: others may know the id, or guess it. */
-import { bareJid, formatJid, parseJid } from './jid.ts';
-
-/** @returns null for what is no JID */
-const readAddress = (text: string | null | undefined): string | null => {
-  try {
-    return text ? formatJid(parseJid(text)) : null;
-  } catch {
-    return null;
-  }
-};
+import { bareJid, readJid } from './jid.ts';
 
 /**
  * Whether the answer comes from whom was asked. The account's own server answers for the account: in its
@@ -22,8 +13,8 @@ export const isFromAsked = (
   from: string | null | undefined,
   ownJid: string,
 ): boolean => {
-  const asked = readAddress(to);
-  const sender = readAddress(from);
+  const asked = readJid(to);
+  const sender = readJid(from);
   if (to !== null && asked !== ownJid) return asked !== null && sender === asked;
   return !from || (sender !== null && bareJid(sender) === ownJid);
 };

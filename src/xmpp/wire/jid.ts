@@ -104,3 +104,24 @@ export const formatJid = ({ local, domain, resource }: Jid): string =>
  * @throws RejectError `jid-malformed` when any part of the text is wrong, the resource included
  */
 export const bareJid = (text: string): string => formatJid({ ...parseJid(text), resource: null });
+
+/** The parts of an address; null for what is none. */
+export const readJidParts = (text: string | null | undefined): Jid | null => {
+  try {
+    return text ? parseJid(text) : null;
+  } catch {
+    return null;
+  }
+};
+
+/** The prepared address; null for what is none. */
+export const readJid = (text: string | null | undefined): string | null => {
+  const jid = readJidParts(text);
+  return jid && formatJid(jid);
+};
+
+/** The prepared address without its resource; null when any part of the text is wrong. */
+export const readBareJid = (text: string | null | undefined): string | null => {
+  const jid = readJidParts(text);
+  return jid && formatJid({ ...jid, resource: null });
+};

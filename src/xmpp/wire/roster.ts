@@ -1,6 +1,6 @@
 /** The roster: what the server tells of it, and what it is told (RFC 6121 §2). */
 import { type Element, xml } from '@xmpp/client';
-import { bareJid } from './jid.ts';
+import { readBareJid } from './jid.ts';
 import { formatElement } from './xml.ts';
 
 const NS = 'jabber:iq:roster';
@@ -18,19 +18,11 @@ export type RosterItem = {
 
 const SUBSCRIPTIONS = ['none', 'to', 'from', 'both'] as const;
 
-const readJid = (text: string | undefined): string | null => {
-  try {
-    return text ? bareJid(text) : null;
-  } catch {
-    return null;
-  }
-};
-
 const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';
 
 const readItem = (element: Element): RosterItem | null => {
   const { jid: address, name, subscription, ask, approved } = element.attrs;
-  const jid = readJid(address);
+  const jid = readBareJid(address);
   if (jid === null) return null;
   const groups = element.getChildren('group').map((group) => group.text());
   return {
