@@ -1,11 +1,6 @@
 -- What \d+ tells. Each table's comment begins with its kind: desired (written by people), observed
 -- (written by the daemon), queue, or log (append only).
 
-comment on table rowgram_migrations is 'Log: the migrations that this database has had.';
-comment on column rowgram_migrations.id is 'Number, in the order in which they ran.';
-comment on column rowgram_migrations.name is 'File in migrations/.';
-comment on column rowgram_migrations.run_on is 'When it ran.';
-
 comment on table rowgram_settings is
   'Desired: settings of the whole installation, one row. Changes are live.';
 comment on column rowgram_settings.id is 'Always true: there is one row.';

@@ -94,6 +94,13 @@ const UNCERTAIN: Result = {
   stanzaId: null,
 };
 
+/** Adds to what may never be asked for again: the oldest go. */
+const remember = <Key>(keys: Set<Key>, key: Key): void => {
+  keys.add(key);
+  const [oldest] = keys;
+  if (keys.size > 4 * REPEATED_ROWS && oldest !== undefined) keys.delete(oldest);
+};
+
 type Parts = {
   describe(row: TxRow): { id: string; maxBytes: number };
   /** @throws RetryError the row cannot go yet; RejectError it never can */
@@ -362,7 +369,7 @@ export const createOutbox = (parts: Parts): Outbox => {
     reflect(rows, stanzaId) {
       const row = takeWaiting(stanzaId);
       if (!row) {
-        shown.add(stanzaId);
+        remember(shown, stanzaId);
         return;
       }
       log.debug({ row: row.id }, 'row sent');
@@ -376,11 +383,7 @@ export const createOutbox = (parts: Parts): Outbox => {
       if (row) rows.forget(row);
     },
     skip(rowIds) {
-      for (const id of rowIds) skipped.add(id);
-      for (const id of skipped) {
-        if (skipped.size <= 4 * REPEATED_ROWS) break;
-        skipped.delete(id);
-      }
+      for (const id of rowIds) remember(skipped, id);
     },
     abandon: (rows, roomJid) => abandon(rows, (to) => readBareJid(to) === roomJid),
     async settled(timeoutMs) {

@@ -3,24 +3,14 @@ import type { Element } from '@xmpp/client';
 import { RejectError } from '../../errors.ts';
 import { parseFragment } from '../../xmpp/wire/fragment.ts';
 import { formatIq } from '../../xmpp/wire/iq.ts';
-import { formatJid, parseJid } from '../../xmpp/wire/jid.ts';
 import { formatElement } from '../../xmpp/wire/xml.ts';
+import { requireJid } from '../text.ts';
 
 const NS_CLIENT = 'jabber:client';
 const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
 
 /** What a row asks to be sent. */
 export type Asking = { iqTo: string | null; iqType: 'get' | 'set'; payload: string };
-
-const readRecipient = (text: string): string => {
-  try {
-    return formatJid(parseJid(text.trim()));
-  } catch (error) {
-    if (!(error instanceof RejectError)) throw error;
-    const { message, condition } = error;
-    throw new RejectError(`iq_to is no JID: ${message}`, condition, { cause: error });
-  }
-};
 
 const readPayload = (text: string, maxBytes: number): string => {
   const payload = parseFragment(text, { maxStanzaBytes: maxBytes });
@@ -37,7 +27,7 @@ const readPayload = (text: string, maxBytes: number): string => {
  * @throws RejectError with the column and what is wrong with it
  */
 export const buildRequest = (row: Asking, id: string, maxBytes: number): string => {
-  const to = row.iqTo === null ? null : readRecipient(row.iqTo);
+  const to = row.iqTo === null ? null : requireJid(row.iqTo, 'iq_to');
   const payload = readPayload(row.payload, maxBytes);
   const stanza = formatIq({ type: row.iqType, id, to, payload });
   const sizeBytes = Buffer.byteLength(stanza);
