@@ -133,13 +133,15 @@ export const createLinkBuffer = <Row extends QueueRow>(orderKey: (row: Row) => s
       held.delete(id);
     },
 
-    /** Drops rows that were not taken, such as cancelled ones. */
-    drop(isGone: (id: number) => boolean): void {
+    /** Drops rows that were not taken, such as cancelled ones. @returns whether there were any */
+    drop(isGone: (id: number) => boolean): boolean {
+      const before = rows.length;
       rows = rows.filter((row) => {
         const gone = isGone(row.id);
         if (gone) held.delete(row.id);
         return !gone;
       });
+      return rows.length < before;
     },
 
     /** Forgets all that was not taken; it is read again from the table. */

@@ -119,7 +119,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   const unlinked = new Set<number | null>();
   let defaultId: number | null = null;
   let pending: Pending<Row>[] = [];
-  const putOffs: { row: Row; afterMs: number; info: string }[] = [];
+  const putOffs: { link: OpenLink<Row>; row: Row; afterMs: number; info: string }[] = [];
   let marks: Mark<Row>[] = [];
   let isClosed = false;
 
@@ -249,6 +249,11 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
     offerAll(rows.map((row) => ({ ...row, sendInMs: null })));
   };
 
+  /** What waited behind the rows that are gone may go now. */
+  const drop = (link: OpenLink<Row>, isGone: (id: number) => boolean): void => {
+    if (link.buffer.drop(isGone)) link.onRows();
+  };
+
   const expire = async (client: pg.Client): Promise<void> => {
     const taken = [...links.values()].flatMap(({ buffer }) => buffer.takenIds());
     const { rows } = await client.query<{ id: number }>({
@@ -256,7 +261,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
       values: [ownShards(), taken],
     });
     const gone = new Set(rows.map(({ id }) => id));
-    for (const { buffer } of links.values()) buffer.drop((id) => gone.has(id));
+    for (const link of links.values()) drop(link, (id) => gone.has(id));
     await readTimes(client);
     // What is taken or another daemon's is settled by whoever has it.
     if (gone.size < PAGE_ROWS) expireAt = Math.max(expireAt, Date.now() + 1_000);
@@ -264,12 +269,12 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
 
   const recheckHeld = async (client: pg.Client): Promise<void> => {
     mustRecheck = false;
-    for (const { buffer } of links.values()) {
-      const ids = buffer.ids();
+    for (const link of links.values()) {
+      const ids = link.buffer.ids();
       if (ids.length === 0) continue;
       const { rows } = await client.query<{ id: number }>({ ...sql.remaining, values: [ids] });
       const remaining = new Set(rows.map(({ id }) => id));
-      buffer.drop((id) => !remaining.has(id));
+      drop(link, (id) => !remaining.has(id));
     }
   };
 
@@ -336,10 +341,12 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
   };
 
   const writePutOffs = async (client: pg.Client): Promise<void> => {
-    for (const { row, afterMs, info } of putOffs.splice(0)) {
+    for (const { link, row, afterMs, info } of putOffs.splice(0)) {
       const shard = shardOf(row.linkId);
       const values = [row.id, afterMs, info, shard, epochs().get(shard) ?? -1];
-      await client.query({ ...sql.putOff, values });
+      const { rowCount } = await client.query({ ...sql.putOff, values });
+      // It was cancelled while it was taken, or is another's by now.
+      if (rowCount === 0) drop(link, (id) => id === row.id);
     }
   };
 
@@ -554,7 +561,7 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
       },
       unsettled: () => link.unsettled,
       putOff(row, afterMs, info) {
-        putOffs.push({ row, afterMs, info });
+        putOffs.push({ link, row, afterMs, info });
         const nextTryAt = Date.now() + afterMs;
         buffer.giveBack([{ ...row, attempts: row.attempts + 1, nextTryAt }]);
         wake();

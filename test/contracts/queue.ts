@@ -583,6 +583,45 @@ export const queueContract = <Row extends QueueRow>(subject: QueueSubject<Row>):
     assert.equal((await reader.row(held)).state, 'cancelled');
   });
 
+  test(named('what waits behind a row goes when that is cancelled'), async () => {
+    await using reader = await open();
+    const same = { [keyColumn]: keyOf(1) };
+    const link = reader.collect();
+    link.onRow((row, queue) => {
+      if (row.id === first) queue.putOff(row, 60_000, 'busy');
+      else queue.settle(row, SUBMITTED);
+    });
+    link.takeAtOnce(0);
+    const [first = 0, second] = await reader.insert([same, same]);
+    link.takeAtOnce(10);
+    link.pump();
+    await reader.db.until(`select from ${table.name} where id = $1 and attempts > 0`, [first]);
+    await reader.db.rows(`update ${table.name} set state = 'cancelled' where id = $1`, [first]);
+    await link.until(() => link.taken.at(-1)?.id === second, SOON_MS);
+  });
+
+  test(named('a row that is put off after it was cancelled holds nothing up'), async () => {
+    await using reader = await open();
+    const same = { [keyColumn]: keyOf(1) };
+    const link = reader.collect();
+    link.onRow(() => {});
+    const [first = 0] = await reader.insert([same]);
+    await link.until(() => link.taken.length === 1);
+    const heard = reader.heard();
+    await reader.db.rows(`update ${table.name} set state = 'cancelled' where id = $1`, [first]);
+    await heard;
+    // With a row of another link that comes behind it, the news has been dealt with.
+    const other = reader.collect(2);
+    for (const count of [1, 2]) {
+      await reader.insert([{ [table.linkColumn]: 2 }]);
+      await other.until(() => other.taken.length === count);
+    }
+    link.onRow((row, queue) => queue.settle(row, SUBMITTED));
+    for (const row of link.taken) link.link.putOff(row, 60_000, 'busy');
+    const [second] = await reader.insert([same]);
+    await link.until(() => link.taken.at(-1)?.id === second, SOON_MS);
+  });
+
   test(named('a row cancelled on its way tells that it went out'), async () => {
     await using reader = await open();
     const link = reader.collect();
