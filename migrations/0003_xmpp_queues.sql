@@ -71,4 +71,6 @@ create index xmpp_rx_queue_id_idx on xmpp_rx_queue (id);
 create index xmpp_rx_queue_account_id_id_idx on xmpp_rx_queue (account_id, id);
 create index xmpp_rx_queue_account_id_archive_id_idx
   on xmpp_rx_queue (account_id, archive_id) where archive_id is not null;
+-- Senders choose their ids, endless ones too, which no index would take.
+create index xmpp_rx_queue_account_id_message_id_idx on xmpp_rx_queue (account_id, left(message_id, 100));
 create table xmpp_rx_queue_other partition of xmpp_rx_queue default;

@@ -13,7 +13,6 @@ import type { Archived, Incoming } from './stanzas.ts';
 import {
   addSpoofed,
   insertReceived,
-  type Received,
   selectOwned,
   selectProgress,
   selectReported,
@@ -68,18 +67,6 @@ const readCursors = (letters: Letter[]) => {
   return [...last.values()];
 };
 
-/** One of each message of an archive: what a batch brings twice, the table cannot tell yet. */
-const dropRepeated = (messages: Received[]): Received[] => {
-  const seen = new Set<string>();
-  return messages.filter(({ accountId, archiveId }) => {
-    if (archiveId === null) return true;
-    const key = `${accountId} ${archiveId}`;
-    if (seen.has(key)) return false;
-    seen.add(key);
-    return true;
-  });
-};
-
 /** A data exception, a broken constraint or a program limit: trying again would not help. */
 const isRefusal = (error: unknown): boolean =>
   error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
@@ -112,7 +99,7 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     const messages = batch.flatMap(({ incoming, accountId, ownJid }) =>
       incoming ? { ...incoming, accountId, ownJid } : [],
     );
-    if (messages.length > 0) await insertReceived(client, dropRepeated(messages));
+    if (messages.length > 0) await insertReceived(client, messages);
   };
 
   const epochsOf = (batch: Letter[]): Map<number, number> => {

@@ -143,21 +143,32 @@ export type Received = Incoming & { accountId: number; ownJid: string };
 const formatContent = ({ content, carbon }: Received): string | null =>
   content === null && carbon === null ? null : JSON.stringify({ ...content, carbon });
 
-const senderOf = ({ from }: Received): string => from?.split('/', 1)[0] ?? '';
+/** What two copies of a message have in common; an archive id is that of an archive, so of a sender. */
+const archiveKey = ({ accountId, from, archiveId }: Received): string | null =>
+  archiveId && JSON.stringify([accountId, from?.split('/', 1)[0], archiveId]);
+const contentKey = ({ accountId, from, id, body }: Received): string | null =>
+  id && JSON.stringify([accountId, from, id, body]);
 
-/** Without those that an archive id says are here already; an id is that of an archive, so of a sender. */
+/** One of each message of the batch, which the statement cannot see in the table. */
 const dropRepeated = (messages: Received[]): Received[] => {
-  const seen = new Set<string>();
+  const archived = new Set<string>();
+  const kept = new Map<string, Received>();
   return messages.filter((message) => {
-    if (message.archiveId === null) return true;
-    const key = `${message.accountId} ${senderOf(message)} ${message.archiveId}`;
-    return !seen.has(key) && seen.add(key);
+    const [inArchive, content] = [archiveKey(message), contentKey(message)];
+    if (inArchive !== null && archived.has(inArchive)) return false;
+    const other = content !== null && message.delayedAt !== null && kept.get(content);
+    if (other && (other.archiveId === null || message.archiveId === null)) return false;
+    if (inArchive !== null) archived.add(inArchive);
+    if (content !== null) kept.set(content, message);
+    return true;
   });
 };
 
 /**
- * Inserts messages in their order, but for those that their archive id says are here, be it that of the
- * account's archive or of a room's; tells of them.
+ * Inserts messages in their order, but for copies of those that are here, and tells of them. A copy has
+ * the archive id of another, be it that of the account's archive or of a room's. Or it comes late, such
+ * as out of an offline store after what was acknowledged last was lost on its way, and has the sender,
+ * id and text of a message that has come since it was held back, one of both without an archive id.
  */
 export const insertReceived = async (client: pg.Client, received: Received[]): Promise<void> => {
   const messages = dropRepeated(received);
@@ -185,10 +196,18 @@ export const insertReceived = async (client: pg.Client, received: Received[]): P
         "replyToJid" text, markable boolean, "chatState" xmpp_chat_state, hints text[], encryption text,
         carbon text, "occupantId" text, "errorType" text, "errorText" text, "errorBy" text)
         on r.content is not null
-      where r.archive_id is null or not exists (
-        select from xmpp_rx_queue q
-        where q.account_id = r.account_id and q.archive_id = r.archive_id
-          and split_part(q.message_from, '/', 1) is not distinct from split_part(r.sender, '/', 1))
+      where (r.archive_id is null or not exists (
+          select from xmpp_rx_queue q
+          where q.account_id = r.account_id and q.archive_id = r.archive_id
+            and split_part(q.message_from, '/', 1) is not distinct from split_part(r.sender, '/', 1)))
+        and (r.id is null or r.delayed_at is null or not exists (
+          select from xmpp_rx_queue q
+          where q.account_id = r.account_id and left(q.message_id, 100) = left(r.id, 100)
+            and q.message_id = r.id and q.message_from is not distinct from r.sender
+            and q.message_body is not distinct from r.body
+            and (q.archive_id is null or r.archive_id is null)
+            -- Clocks differ.
+            and q.insert_timestamp > r.delayed_at - interval '10 min'))
       order by r.place`,
     values: [
       column(({ accountId }) => accountId),

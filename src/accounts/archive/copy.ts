@@ -5,12 +5,11 @@
 import type { Element } from '@xmpp/client';
 import { type ArchiveResult, archiveNs, readArchiveResult } from '../../xmpp/wire/archive.ts';
 import { detachElement } from '../../xmpp/wire/detach.ts';
-import { parseJid, readBareJid, readJid } from '../../xmpp/wire/jid.ts';
+import { readBareJid, readJid } from '../../xmpp/wire/jid.ts';
 import { type Incoming, type Report, readMessage } from '../stanzas.ts';
 
 export const NS_CARBONS = 'urn:xmpp:carbons:2';
 const NS_FORWARD = 'urn:xmpp:forward:0';
-const NS_DELAY = 'urn:xmpp:delay';
 /** A longer id is none of a server's, and no index would take it. */
 const MAX_ID_CHARS = 1_000;
 
@@ -59,15 +58,6 @@ export const readResult = (
     return { claim: 'a result of the archive that was not asked for' };
   }
   return result.id.length > MAX_ID_CHARS ? { claim: 'a result with an endless id' } : result;
-};
-
-/** Whether the account's own server says that it has held the message back (XEP-0203 §4). */
-export const isOfflineCopy = (message: Element, ownJid: string): boolean => {
-  const delay = message.getChild('delay', NS_DELAY);
-  if (!delay) return false;
-  const { from } = delay.attrs;
-  const by = readJid(from);
-  return from === undefined || by === ownJid || by === parseJid(ownJid).domain;
 };
 
 export type Copy = { incoming: Incoming | null; report: Report | null };

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  isOfflineCopy,
   readArchiveCopy,
   readCarbon,
   readCarbonCopy,
@@ -210,18 +209,4 @@ test('only what the account has sent can be a row that has arrived', () => {
   assert.equal(read(message(SENT)), null);
   assert.equal(read(message(`${RECEIVED} id='row'`)), null);
   assert.equal(read(message("id='row'")), null);
-});
-
-test('an offline copy is one that the own server has held back', () => {
-  const read = (from: string) =>
-    isOfflineCopy(
-      parseFragment(message(RECEIVED, `<delay xmlns='urn:xmpp:delay' stamp='x' ${from}/>`)),
-      OWN,
-    );
-  for (const from of ['', "from='a.test'", "from='me@a.test'"])
-    assert.equal(read(from), true, from);
-  for (const from of ["from='b.test'", "from='bob@b.test'", "from='@'"]) {
-    assert.equal(read(from), false, from);
-  }
-  assert.equal(isOfflineCopy(parseFragment(message(RECEIVED)), OWN), false);
 });
