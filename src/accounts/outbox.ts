@@ -2,7 +2,8 @@
  * Rows on the wire and not yet acknowledged, in the order sent. The window is small, so that few rows
  * are in doubt when a connection is lost; servers that throttle get no more than they take.
  */
-import type { Link as QueueLink, Result } from '../db/queue.ts';
+import type { Link as QueueLink } from '../db/queue.ts';
+import type { Result } from '../db/queueWriter.ts';
 import { errorText, ProtocolError, RejectError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Session } from '../xmpp/session.ts';

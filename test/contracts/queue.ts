@@ -7,8 +7,9 @@ import { connect } from '../../src/db/connect.ts';
 import type { QueueRow } from '../../src/db/linkBuffer.ts';
 import { createListener } from '../../src/db/listen.ts';
 import { createOwnership, DEFAULT_SHARD, shardOf } from '../../src/db/ownership.ts';
-import { createQueue, type Link, type Result, type Unlinked } from '../../src/db/queue.ts';
+import { createQueue, type Link, type Unlinked } from '../../src/db/queue.ts';
 import type { QueueTable } from '../../src/db/queueSql.ts';
+import type { Result } from '../../src/db/queueWriter.ts';
 import { createLog } from '../../src/log.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
