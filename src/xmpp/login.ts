@@ -14,6 +14,8 @@ import { createStreamParser, type StreamParser } from './wire/parser.ts';
 
 const NS_STREAM = 'http://etherx.jabber.org/streams';
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl';
+/** The engine insists on one; its transport is ours. */
+const SERVICE = 'xmpp://stream';
 /** The engine's own deadline for each step; ours, over the whole login, is shorter. */
 const ENGINE_MS = 60_000;
 
@@ -40,6 +42,18 @@ const readSaslFailure = (failure: Element): Error => {
   return condition === 'temporary-auth-failure'
     ? new RetryError(message, retryMs)
     : new RejectError(message, condition);
+};
+
+/** The engine passes our verdicts on; what it says itself is of the stream or the socket. */
+const readEngineError = (error: Error & { condition?: string }): Error => {
+  const isVerdict = [ConfigError, ProtocolError, RejectError, RetryError].some(
+    (verdict) => error instanceof verdict,
+  );
+  if (isVerdict) return error;
+  const text = error.condition
+    ? `the server ended the stream: ${error.condition}`
+    : `${error.message} (logging in)`;
+  return new RetryError(text, retryMs, { cause: error });
 };
 
 /** The features that the engine is to see: how to log in, and nothing that it would do its own way. */
@@ -106,7 +120,7 @@ export const login = <Result>(
   let isLoggedIn = false;
 
   const entity = client({
-    service: 'xmpp://stream',
+    service: SERVICE,
     domain,
     // The engine's own choice would refuse PLAIN on a clear loopback stream.
     credentials: async (authenticate, mechanisms) => {
@@ -157,22 +171,19 @@ export const login = <Result>(
       fail(error instanceof Error ? error : new Error(String(error)));
     }
   };
-  entity.on('error', (error: Error & { condition?: string }) =>
-    fail(
-      error.condition
-        ? new RetryError(`the server ended the stream: ${error.condition}`, retryMs, {
-            cause: error,
-          })
-        : error,
-    ),
-  );
+  const failByEngine = (error: Error) => fail(readEngineError(error));
+  entity.on('error', failByEngine);
   const lost = () => {
     if (!isLoggedIn) fail(new RetryError('the server closed the stream during login', retryMs));
   };
   entity.on('close', lost);
   entity.on('disconnect', lost);
   signal.addEventListener('abort', () => isLoggedIn || fail(abortReason(signal)), { once: true });
-  entity.start().catch((error: Error) => fail(error));
+  // Its own `start` waits for more than it looks after: a reset in its midst would end the process.
+  entity
+    .connect(SERVICE)
+    .then(() => entity.open({ domain }))
+    .catch(failByEngine);
   return outcome.promise;
 };
 

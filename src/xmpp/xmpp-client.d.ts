@@ -44,7 +44,8 @@ declare module '@xmpp/client' {
     saslFactory: { _mechs: { name: string; mech: new () => Mechanism }[] };
     on(event: string, listener: (...args: never[]) => void): ClientEntity;
     removeAllListeners(event?: string): ClientEntity;
-    start(): Promise<unknown>;
+    connect(service: string): Promise<unknown>;
+    open(options: { domain: string }): Promise<unknown>;
     _onData(data: Uint8Array): void;
     _onElement(element: Element): void;
   }
