@@ -4,7 +4,6 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Element } from '@xmpp/client';
 import type { DatabasePool } from 'slonik';
 import type { QueueRow } from '../db/linkBuffer.ts';
 import type { Queue, Link as QueueLink } from '../db/queue.ts';
@@ -19,23 +18,15 @@ import {
 } from '../xmpp/session.ts';
 import { bareJid, parseJid } from '../xmpp/wire/jid.ts';
 import { decideRest, isResting, type Rest } from './backoff.ts';
-import type { Inbox, Letter } from './inbox.ts';
+import type { Inbox } from './inbox.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
-import type { Line, Part, PartKind, Taken } from './part.ts';
+import type { Line, Part, PartKind } from './part.ts';
 import { readPassword } from './password.ts';
+import { createReception } from './reception.ts';
 import { createRepeat } from './repeat.ts';
-import type { ClaimedReport } from './reports.ts';
-import { formatStanzaId, parseStanzaId } from './stanzaId.ts';
-import {
-  type Archived,
-  buildPresence,
-  buildReceipt,
-  type Incoming,
-  type Outgoing,
-  type Report,
-  readMessage,
-} from './stanzas.ts';
-import { type Account, type AccountState, addSpoofed } from './store.ts';
+import { formatStanzaId } from './stanzaId.ts';
+import { buildPresence, type Outgoing } from './stanzas.ts';
+import type { Account, AccountState } from './store.ts';
 
 export type TxRow = QueueRow & Outgoing & { insertedAtS: number };
 
@@ -76,8 +67,6 @@ export type Link = {
   drop(): void;
 };
 
-/** Uncommitted letters at which reading stops, below what makes servers give the stream up. */
-const BACKLOG_MAX = 300;
 const STABLE_MS = 60_000;
 const COMMIT_POLL_MS = 10;
 
@@ -103,7 +92,7 @@ const hasOtherPresence = (a: Account, b: Account): boolean =>
 type Branch = { kind: PartKind; part: Part; ask(): void };
 
 export const createLink = (first: Account, parts: LinkParts): Link => {
-  const { queue, inbox, log, report } = parts;
+  const { queue, log, report } = parts;
   let account = first;
   let ownJid = first.jid;
   let session: Session | null = null;
@@ -120,8 +109,6 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   /** The presence that the server was last told. */
   let introduction = '';
   let isIntroduced = false;
-  /** What the current stream has brought and the inbox has not stored yet. */
-  let reception = { uncommitted: 0 };
   const track = { failures: 0, conflicts: [] as number[] };
 
   const outbox: Outbox = createOutbox({
@@ -139,13 +126,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   });
   let rows: QueueLink<TxRow> | null = null;
   let branches: Branch[] = [];
-  /** The parts that rows have to pass: each row is on the hot path. */
+  /** The parts of the branches, and those that rows have to pass: for the hot paths. */
+  let members: Part[] = [];
   let admitters: Part[] = [];
 
   const canSend = (): boolean => !isClosed && session?.isOpen() === true && parts.isFresh();
   const pump = () => {
     if (!rows || !session || !canSend()) return;
-    if (branches.some(({ part }) => part.holdsRows?.() === true)) return;
+    if (members.some((part) => part.holdsRows?.() === true)) return;
     outbox.pump(rows, session);
   };
   const sendAside = (stanza: string, onHandled?: () => void): boolean => {
@@ -154,6 +142,23 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     return true;
   };
   const requester = createRequester({ send: sendAside, ownJid: () => ownJid });
+  const reception = createReception({
+    inbox: parts.inbox,
+    log,
+    secret: () => parts.secret(),
+    account: () => account,
+    ownJid: () => ownJid,
+    session: () => session,
+    parts: () => members,
+    requester,
+    onCommitted(count) {
+      if (resumption) resumption.h = count;
+    },
+    sendReceipt: (receiver, receipt) => outbox.sendAside(receiver, receipt),
+    onFailed(failed) {
+      if (rows) outbox.dismiss(rows, failed.id, failed.from);
+    },
+  });
   const openRows = () => {
     rows ??= queue.openLink(account.id, pump);
   };
@@ -161,7 +166,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (rows) outbox.giveBack(rows);
     rows?.close();
     rows = null;
-    for (const { part } of branches) part.rest?.();
+    for (const part of members) part.rest?.();
   };
 
   const tell = (
@@ -170,121 +175,10 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     more: Partial<AccountState> = {},
   ) => report({ accountId: account.id, state, info, afterMs: null, fullJid: null, ...more });
 
-  const commit = (receiver: Session | null, own: typeof reception, count: number) => {
-    receiver?.commit(count);
-    // The stream may be down by now; it is resumed from here.
-    if (resumption && own === reception) resumption.h = count;
-  };
-
-  /** No more is acknowledged than the table knows of: a stream is not resumed from a count that goes back. */
-  const put = (
-    content: Partial<Pick<Letter, 'incoming' | 'report' | 'archived' | 'write'>>,
-    count: number | null,
-    onStored: (receiver: Session | null) => void = () => {},
-  ) => {
-    const receiver = session;
-    const streamId = receiver?.streamId;
-    const own = reception;
-    own.uncommitted += 1;
-    inbox.put({
-      accountId: account.id,
-      ownJid,
-      incoming: null,
-      report: null,
-      archived: null,
-      write: null,
-      ...content,
-      progress: streamId && count !== null ? { streamId, h: count } : null,
-      onCommitted() {
-        own.uncommitted -= 1;
-        if (count !== null) commit(receiver, own, count);
-        if (own.uncommitted < BACKLOG_MAX / 2) receiver?.resume();
-        onStored(receiver);
-      },
-    });
-    if (own.uncommitted > BACKLOG_MAX) receiver?.pause();
-  };
-
-  /** @returns what to store in the stanza's stead */
-  const distrust = (stanza: Element, claim: string): Taken => {
-    log.warn({ account: account.id, peer: stanza.attrs.from, claim }, 'claim not believed');
-    return { write: (client) => addSpoofed(client, [account.id]) };
-  };
-
-  const readRowId = (stanzaId: string) => parseStanzaId(parts.secret(), stanzaId);
-
-  /** @returns null for what speaks of no row */
-  const claim = (report: Report): ClaimedReport | null => {
-    const key = readRowId(report.id);
-    return key && { ...report, key, accountId: account.id };
-  };
-
-  const follow = (incoming: Incoming): Archived | null => {
-    for (const { part } of branches) {
-      const archived = part.follow?.(incoming);
-      if (archived) return archived;
-    }
-    return null;
-  };
-
-  const receiveMessage = (stanza: Element, count: number | null) => {
-    const { incoming, report: seen, wantsReceipt } = readMessage(stanza, ownJid);
-    const report = seen && claim(seen);
-    const content = {
-      // An error that is none of a sent row is kept as a message of its own.
-      incoming: report?.kind === 'failed' ? null : incoming,
-      report,
-      archived: incoming && follow(incoming),
-    };
-    put(content, count, (receiver) => {
-      if (rows && report?.kind === 'failed') outbox.dismiss(rows, report.id, report.from);
-      log.debug({ account: account.id, peer: stanza.attrs.from }, 'message received');
-      if (wantsReceipt && account.sendReceipts && receiver?.isOpen()) {
-        outbox.sendAside(receiver, buildReceipt(stanza));
-      }
-    });
-  };
-
-  /** What others have to say: the requester's answers, the parts' stanzas. */
-  const takeByPart = (stanza: Element): Taken | null => {
-    const asked = stanza.name === 'iq' ? requester.take(stanza) : null;
-    if (asked === 'taken') return {};
-    if (asked === 'spoofed') return distrust(stanza, 'an answer to what another was asked');
-    for (const { part } of branches) part.watch?.(stanza);
-    for (const { part } of branches) {
-      const taken = part.receive?.(stanza);
-      if (taken) return taken;
-    }
-    return null;
-  };
-
-  const putTaken = (taken: Taken, count: number | null) => {
-    const { incoming = null, report, archived = null, write = null, onStored } = taken;
-    put({ incoming, report: report ? claim(report) : null, archived, write }, count, onStored);
-  };
-
-  const receive = (stanza: Element, count: number | null) => {
-    const taken = takeByPart(stanza);
-    if (taken) {
-      if (Object.keys(taken).length > 0 || count !== null) putTaken(taken, count);
-    } else if (stanza.name === 'message') receiveMessage(stanza, count);
-    else {
-      if (count !== null) put({}, count);
-    }
-  };
-
-  const receiveSafely = (stanza: Element, count: number | null) => {
-    try {
-      receive(stanza, count);
-    } catch (err) {
-      log.warn({ err, account: account.id, peer: stanza.attrs.from }, 'stanza dropped');
-    }
-  };
-
   /** The stream is gone. */
   const leave = () => {
     isIntroduced = false;
-    for (const { part } of branches) part.offline?.();
+    for (const part of members) part.offline?.();
   };
 
   const restBecause = (error: unknown, isNews: boolean) => {
@@ -321,7 +215,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   const describePresence = (): string => {
     const { show, status, priority } = account;
     if (priority === null) return '';
-    const more = branches.map(({ part }) => part.presence?.() ?? '').join('');
+    const more = members.map((part) => part.presence?.() ?? '').join('');
     return buildPresence({ show, status, priority }, more);
   };
 
@@ -351,7 +245,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   /** What does not work leaves its part behind, not the account. */
   const beginParts = async () => {
-    for (const { part } of branches) {
+    for (const part of members) {
       await part.begin?.().catch((error: unknown) => {
         log.warn({ account: account.id, reason: errorText(error) }, 'part not begun');
       });
@@ -365,14 +259,14 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     rest = null;
     const { fullJid, streamId, location, isResumed, via } = opened;
     if (rows) outbox.begin(rows, opened);
-    reception = { uncommitted: 0 };
+    reception.renew();
     if (!isResumed) {
       resumption = streamId ? { id: streamId, h: 0, location, fullJid } : null;
       if (resumption) await parts.upsertResumption(account.id, { ...resumption });
       else await parts.deleteResumption(account.id);
       isResumable = true;
     }
-    if (isResumed) for (const { part } of branches) await part.resume?.();
+    if (isResumed) for (const part of members) await part.resume?.();
     if (session !== opened) return;
     if (!isResumed) requester.fail(new RetryError('the stream was lost', 0));
     opened.begin();
@@ -399,7 +293,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     try {
       const password = await readPassword(account.password);
       // Else the server would send again what is on its way to the table.
-      while (reception.uncommitted > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
+      while (reception.uncommitted() > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
       if (isResumable) resumption ??= await parts.selectResumption(account.id);
       const wanted = `${ownJid}/${resource}`;
       const last = resumption?.fullJid ?? '';
@@ -409,7 +303,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
       tell('connecting', null);
       const options = { jid: ownJid, password, resource, host, port, tls, ca, resumption };
       const handlers = {
-        onStanza: receiveSafely,
+        onStanza: reception.receive,
         onAcknowledged: (count: number) => {
           if (!rows) return;
           outbox.acknowledge(rows, count);
@@ -469,7 +363,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
 
   const end = () => {
     leave();
-    for (const { part } of branches) part.close?.();
+    for (const part of members) part.close?.();
     requester.fail(new RetryError('the account was closed', 0));
     closeRows();
   };
@@ -482,16 +376,16 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     db: parts.db,
     log: log.child({ account: first.id }),
     secret: () => parts.secret(),
-    features: () => [...new Set(branches.flatMap(({ part }) => part.features ?? []))],
+    features: () => [...new Set(members.flatMap(({ features }) => features ?? []))],
     refreshPresence() {
       if (session && isIntroduced && introduction !== describePresence()) reintroduce(session);
     },
     send: sendAside,
     request: (question) => requester.ask(question),
-    store: (taken) => putTaken(taken, null),
-    distrust: (stanza, claim) => putTaken(distrust(stanza, claim), null),
-    replay: (stanza) => receiveSafely(stanza, null),
-    readRowId,
+    store: reception.store,
+    distrust: reception.distrust,
+    replay: (stanza) => reception.receive(stanza, null),
+    readRowId: reception.readRowId,
     hasten: (isMatch) => rows?.hasten(isMatch),
     reflect(stanzaId) {
       if (rows) outbox.reflect(rows, stanzaId);
@@ -513,7 +407,8 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     return { kind, part, ...repeat };
   });
 
-  admitters = branches.map(({ part }) => part).filter(({ admit }) => admit !== undefined);
+  members = branches.map(({ part }) => part);
+  admitters = members.filter(({ admit }) => admit !== undefined);
 
   start();
   return {
