@@ -3,8 +3,8 @@
  * transaction with the reports it brings and the counts of the streams, which are acknowledged after.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Client, DatabaseError } from 'pg';
-import { connect, type DatabaseAddress } from '../db/connect.ts';
+import type { Client, DatabaseError } from 'pg';
+import { connect, type DatabaseAddress, isDatabaseFault } from '../db/connect.ts';
 import { shardOf } from '../db/ownership.ts';
 import type { Log } from '../log.ts';
 import { updateCursors } from './archive/store.ts';
@@ -67,14 +67,18 @@ const readCursors = (letters: Letter[]) => {
   return [...last.values()];
 };
 
+/** How long letters of an account wait that the database did not take. */
+const STALL_MS = 5_000;
+
 /** A data exception, a broken constraint or a program limit: trying again would not help. */
-const isRefusal = (error: unknown): boolean =>
-  error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+const isRefusal = ({ code }: DatabaseError): boolean => /^(22|23|54)/.test(code ?? '');
 
 type Parts = { address: DatabaseAddress; epochs(): ReadonlyMap<number, number>; log: Log };
 
 export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
   let letters: Letter[] = [];
+  /** Accounts whose next letter the database does not take, such as by a trigger of its users. */
+  const stalledUntil = new Map<number, number>();
   let isClosed = false;
   let arrived = Promise.withResolvers<void>();
   let emptied = Promise.withResolvers<void>();
@@ -121,6 +125,7 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     const progress = readProgress(own);
     if (progress.length > 0) await updateProgress(client, progress);
     await client.query('commit');
+    if (stalledUntil.size > 0) for (const { accountId } of batch) stalledUntil.delete(accountId);
     const committed = new Set(batch);
     letters = letters.filter((letter) => !committed.has(letter));
     for (const letter of own) letter.onCommitted();
@@ -138,22 +143,33 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
     letters = letters.filter((letter) => !isKnown(letter));
   };
 
-  /** Writes a batch; a letter that the database refuses does not stop the others. */
+  const isStalled = ({ accountId }: Letter): boolean =>
+    (stalledUntil.get(accountId) ?? 0) > Date.now();
+
+  /** What is wrong with the letter is dropped; what is wrong with the database is waited for. */
+  const giveUp = (letter: Letter, err: DatabaseError): void => {
+    const fields = { err, account: letter.accountId, peer: letter.incoming?.from };
+    if (isRefusal(err)) {
+      log.error(fields, 'message refused by the database');
+      letters = letters.filter((other) => other !== letter);
+      letter.onCommitted();
+    } else {
+      log.error(fields, 'message not stored, the account receives nothing until it is');
+      stalledUntil.set(letter.accountId, Date.now() + STALL_MS);
+    }
+  };
+
+  /** Writes a batch; a letter that the database does not take stops no other account. */
   const writeSafely = async (client: Client, batch: Letter[]): Promise<void> => {
     try {
       await write(client, batch);
     } catch (err) {
-      if (!isRefusal(err)) throw err;
+      if (!isDatabaseFault(err)) throw err;
       await client.query('rollback');
       const [letter, ...others] = batch;
       if (others.length > 0) {
-        for (const single of batch) await writeSafely(client, [single]);
-      } else if (letter) {
-        const { accountId: account, incoming } = letter;
-        log.error({ err, account, peer: incoming?.from }, 'message refused by the database');
-        letters = letters.filter((other) => other !== letter);
-        letter.onCommitted();
-      }
+        for (const single of batch) if (!isStalled(single)) await writeSafely(client, [single]);
+      } else if (letter) giveUp(letter, err);
     }
   };
 
@@ -167,7 +183,10 @@ export const createInbox = ({ address, epochs, log }: Parts): Inbox => {
         await arrived.promise;
         if (letters.length < BATCH) await delay(BATCH_MS);
       }
-      if (letters.length > 0) await writeSafely(client, letters.slice(0, BATCH));
+      const ready = stalledUntil.size === 0 ? letters : letters.filter((each) => !isStalled(each));
+      const batch = ready.slice(0, BATCH);
+      if (batch.length > 0) await writeSafely(client, batch);
+      else if (letters.length > 0) await delay(RETRY_MS);
     }
   };
 

@@ -51,6 +51,14 @@ export const connect = async (
   return client;
 };
 
+/**
+ * Whether the database has refused what it was asked to do: a fault in what was asked or in the database
+ * itself, such as a trigger of its users; not one of the connection, of load or of its other users.
+ * Source: PostgreSQL, appendix A.
+ */
+export const isDatabaseFault = (error: unknown): error is pg.DatabaseError =>
+  error instanceof pg.DatabaseError && !/^(08|25|28|3D|40|53|55|57|58)/.test(error.code ?? '');
+
 /** The pool for configuration, reports and commands. Never for session state: no lock, no LISTEN. */
 export const createDatabasePool = (
   address: DatabaseAddress,

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { errorText } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { connect, type DatabaseAddress } from './connect.ts';
+import { connect, type DatabaseAddress, isDatabaseFault } from './connect.ts';
 import { createDoorbell, type Doorbell } from './doorbell.ts';
 import { createLinkBuffer, type QueueRow } from './linkBuffer.ts';
 import { type Ownership, shardOf } from './ownership.ts';
@@ -77,6 +77,7 @@ const POLL_MS = 4;
 const ARMING_MS = 20;
 const FLUSH_MS = 10;
 const RETRY_MS = 250;
+const FAULT_MS = 5_000;
 
 export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue<Row> => {
   const { address, table, ownership, log, orderKey, describeUnlinked } = parts;
@@ -244,8 +245,11 @@ export const createQueue = <Row extends QueueRow>(parts: QueueParts<Row>): Queue
         const [client, bellClient] = clients;
         if (client && bellClient) await live(client, bellClient);
       } catch (err) {
-        log.debug({ err, table: table.name }, 'queue interrupted');
-        await delay(RETRY_MS);
+        const isFault = isDatabaseFault(err);
+        log[isFault ? 'error' : 'debug']({ err, table: table.name }, 'queue interrupted');
+        const until = Date.now() + (isFault ? FAULT_MS : 0);
+        do await delay(RETRY_MS);
+        while (!isClosed && Date.now() < until);
       } finally {
         await Promise.allSettled(clients.map((client) => client.end()));
       }
