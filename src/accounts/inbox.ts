@@ -8,8 +8,6 @@ import { connect, type DatabaseAddress, isDatabaseFault } from '../db/connect.ts
 import { shardOf } from '../db/ownership.ts';
 import type { Log } from '../log.ts';
 import { updateCursors } from './archive/store.ts';
-import { type ClaimedReport, judgeReports } from './reports.ts';
-import type { Archived, Incoming } from './stanzas.ts';
 import {
   addSpoofed,
   insertReceived,
@@ -18,7 +16,9 @@ import {
   selectReported,
   updateProgress,
   updateReported,
-} from './store.ts';
+} from './received/store.ts';
+import { type ClaimedReport, judgeReports } from './reports.ts';
+import type { Archived, Incoming } from './stanzas.ts';
 
 /** One stanza's part in a batch. */
 export type Letter = {

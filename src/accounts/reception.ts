@@ -8,10 +8,11 @@ import type { Requester } from '../xmpp/requester.ts';
 import type { Session } from '../xmpp/session.ts';
 import type { Inbox, Letter } from './inbox.ts';
 import type { Part, Taken } from './part.ts';
+import { addSpoofed } from './received/store.ts';
 import type { ClaimedReport } from './reports.ts';
 import { parseStanzaId, type RowKey } from './stanzaId.ts';
 import { type Archived, buildReceipt, type Incoming, type Report, readMessage } from './stanzas.ts';
-import { type Account, addSpoofed } from './store.ts';
+import type { Account } from './store.ts';
 
 /** Uncommitted letters at which reading stops, below what makes servers give the stream up. */
 const BACKLOG_MAX = 300;

@@ -1,9 +1,9 @@
 /** Which reports on sent messages are to be believed: those that come from whom the message went to. */
 import { parseFragment } from '../xmpp/wire/fragment.ts';
 import { readBareJid } from '../xmpp/wire/jid.ts';
+import type { Finding, Reported } from './received/store.ts';
 import type { RowKey } from './stanzaId.ts';
 import type { Report } from './stanzas.ts';
-import type { Finding, Reported } from './store.ts';
 
 /** A report whose id led to a row, as one account received it. */
 export type ClaimedReport = Report & { key: RowKey; accountId: number };

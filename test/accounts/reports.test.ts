@@ -1,8 +1,8 @@
 /** Reports are believed when they come from whom the message went to. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Reported } from '../../src/accounts/received/store.ts';
 import { type ClaimedReport, judgeReports } from '../../src/accounts/reports.ts';
-import type { Reported } from '../../src/accounts/store.ts';
 
 const KEY = { id: 1, insertedAtS: 100 };
 const ROW: Reported = { ...KEY, accountId: 5, to: 'Bob@Example.test', stanza: null };

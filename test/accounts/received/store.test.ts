@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { insertReceived, type Received, selectOwned } from '../../src/accounts/store.ts';
-import { connect } from '../../src/db/connect.ts';
-import { testDatabase } from '../support/database.ts';
+import {
+  insertReceived,
+  type Received,
+  selectOwned,
+} from '../../../src/accounts/received/store.ts';
+import { connect } from '../../../src/db/connect.ts';
+import { testDatabase } from '../../support/database.ts';
 
 test('a shard is not taken while received messages are written under its epoch', async () => {
   await using db = await testDatabase();
