@@ -9,6 +9,8 @@ import type { Log } from '../log.ts';
 import type { Session } from '../xmpp/session.ts';
 import { readBareJid } from '../xmpp/wire/jid.ts';
 import type { TxRow } from './link.ts';
+import { createRecent } from './recent.ts';
+import { createReflections } from './reflections.ts';
 import { buildMessage, isOfTheMoment } from './stanzas.ts';
 
 /** Rows in doubt at most. */
@@ -18,10 +20,6 @@ const REPEATED_ROWS = 400;
 /** Bytes on the way at most, or one row: what a throttled server swallows would look dead. */
 const WINDOW_BYTES = 32_768;
 const SETTLE_POLL_MS = 10;
-/** For a room to show a message to all, which the sender is among. */
-const REFLECTION_MS = 60_000;
-/** A room that shows a message not once in so many tries will not do so. */
-const REFLECTION_TRIES = 3;
 
 /** How long a chat state is worth sending. */
 const MOMENT_S = 30;
@@ -40,7 +38,6 @@ type Sent = {
 };
 /** A row and the stanza made of it. */
 type Ready = { row: TxRow; text: string; sent: Sent };
-type Unreflected = { row: TxRow; to: string; since: number };
 
 export type Outbox = {
   /** Sends as many rows as the window allows. */
@@ -95,13 +92,6 @@ const UNCERTAIN: Result = {
   stanzaId: null,
 };
 
-/** Adds to what may never be asked for again: the oldest go. */
-const remember = <Key>(keys: Set<Key>, key: Key): void => {
-  keys.add(key);
-  const [oldest] = keys;
-  if (keys.size > 4 * REPEATED_ROWS && oldest !== undefined) keys.delete(oldest);
-};
-
 type Parts = {
   describe(row: TxRow): { id: string; maxBytes: number };
   /** @throws RetryError the row cannot go yet; RejectError it never can */
@@ -124,19 +114,14 @@ export const createOutbox = (parts: Parts): Outbox => {
   let handledCount = 0;
   /** Rows that were in doubt when a stream error came: they are sent one by one. */
   let suspects = new Set<number>();
-  /** Rows that the server has and their room has not shown yet, by stanza id, oldest first. */
-  const unreflected = new Map<string, Unreflected>();
-  /** Settled by a reflection and not seen here: read from the table before it was, they are not sent. */
-  const shown = new Set<string>();
-  /** How often a row was sent and not shown, by its id. */
-  const unshownTries = new Map<number, number>();
+  const reflections = createReflections(4 * REPEATED_ROWS);
 
   /** The table is being told of rows that are about to go out; none may overtake them. */
   let isMarking = false;
   /** Rows that the table says may have gone out, and that certainly have not. */
   const unsent = new Set<number>();
   /** Rows that were settled while they may have been in the queue's hands; most never were. */
-  const skipped = new Set<number>();
+  const skipped = createRecent<number>(4 * REPEATED_ROWS);
 
   const forget = () => {
     inDoubt = [];
@@ -144,14 +129,6 @@ export const createOutbox = (parts: Parts): Outbox => {
   };
 
   const rowsInDoubt = (): TxRow[] => inDoubt.flatMap(({ row }) => row ?? []);
-
-  const abandon = (rows: QueueLink<TxRow>, isMatch: (to: string) => boolean) => {
-    for (const [stanzaId, { row, to }] of unreflected) {
-      if (!isMatch(to)) continue;
-      unreflected.delete(stanzaId);
-      giveUp(rows, [row]);
-    }
-  };
 
   const hold = (rows: QueueLink<TxRow>, row: TxRow) => {
     log.info({ row: row.id }, 'row uncertain');
@@ -178,17 +155,10 @@ export const createOutbox = (parts: Parts): Outbox => {
     else giveUp(rows, back);
   };
 
-  const awaitReflection = (row: TxRow, { stanzaId, to }: Sent) =>
-    unreflected.set(stanzaId, { row, to, since: Date.now() });
-
   /** Takes the row out of all that is waited for. @returns null when it is not among it */
   const takeWaiting = (stanzaId: string): TxRow | null => {
-    const waiting = unreflected.get(stanzaId);
-    if (waiting) {
-      unreflected.delete(stanzaId);
-      unshownTries.delete(waiting.row.id);
-      return waiting.row;
-    }
+    const waiting = reflections.take(stanzaId);
+    if (waiting) return waiting;
     // What the room says may be here before the server's acknowledgement, which still counts the stanza.
     const sent = inDoubt.find((other) => other.stanzaId === stanzaId && other.row !== null);
     if (!sent?.row) return null;
@@ -199,18 +169,10 @@ export const createOutbox = (parts: Parts): Outbox => {
   };
 
   const retryUnreflected = (rows: QueueLink<TxRow>) => {
-    const limit = Date.now() - REFLECTION_MS;
-    for (const [stanzaId, { row, since }] of unreflected) {
-      if (since > limit) return;
-      unreflected.delete(stanzaId);
-      const info = 'the room has not shown the message';
-      const tries = (unshownTries.get(row.id) ?? 0) + 1;
-      unshownTries.set(row.id, tries);
-      if (tries < REFLECTION_TRIES) rows.putOff(row, 0, info);
-      else {
-        unshownTries.delete(row.id);
-        rows.settle(row, { state: 'failed', info, stanzaId });
-      }
+    const info = 'the room has not shown the message';
+    for (const { row, stanzaId, isLast } of reflections.takeOverdue(Date.now())) {
+      if (isLast) rows.settle(row, { state: 'failed', info, stanzaId });
+      else rows.putOff(row, 0, info);
     }
   };
 
@@ -223,7 +185,7 @@ export const createOutbox = (parts: Parts): Outbox => {
       if (!row) continue;
       suspects.delete(row.id);
       if (sent.isReflected) {
-        awaitReflection(row, sent);
+        reflections.wait(stanzaId, row, sent.to);
         continue;
       }
       log.debug({ row: row.id }, 'row sent');
@@ -240,7 +202,7 @@ export const createOutbox = (parts: Parts): Outbox => {
         return 'settled';
       }
       const { id, maxBytes } = describe(row);
-      if (shown.delete(id)) {
+      if (reflections.wasShown(id)) {
         rows.settle(row, { state: 'submitted', info: null, stanzaId: id });
         return 'settled';
       }
@@ -266,7 +228,7 @@ export const createOutbox = (parts: Parts): Outbox => {
     if (isEnding) return 0;
     if (suspects.size > 0) return inDoubt.length === 0 ? 1 : 0;
     if (bytesInDoubt >= WINDOW_BYTES) return 0;
-    const unsettled = rows.unsettled() + unreflected.size;
+    const unsettled = rows.unsettled() + reflections.count();
     return Math.min(WINDOW_ROWS, REPEATED_ROWS - unsettled) - inDoubt.length;
   };
 
@@ -291,7 +253,7 @@ export const createOutbox = (parts: Parts): Outbox => {
 
   /** Whether the row may go, as far as it is known what became of it before. */
   const mayGo = (rows: QueueLink<TxRow>, row: TxRow): boolean => {
-    if (skipped.delete(row.id)) rows.forget(row);
+    if (skipped.take(row.id)) rows.forget(row);
     else if (isHolding() && row.isSubmitting && !unsent.has(row.id)) hold(rows, row);
     else return true;
     return false;
@@ -299,7 +261,7 @@ export const createOutbox = (parts: Parts): Outbox => {
 
   const pump = (rows: QueueLink<TxRow>, session: Session) => {
     if (isMarking) return;
-    if (unreflected.size > 0) retryUnreflected(rows);
+    if (reflections.count() > 0) retryUnreflected(rows);
     const free = room(rows);
     // Refilled by halves, so that writes stay large.
     if (free < 1 || (suspects.size === 0 && free < WINDOW_ROWS / 2)) return;
@@ -339,11 +301,11 @@ export const createOutbox = (parts: Parts): Outbox => {
       // Going back is a claim of nearly 2^32, by a server that cannot count.
       if (since < 2 ** 31) acknowledge(rows, Math.min(since, inDoubt.length));
       handledCount = isResumed ? (handledBefore ?? 0) : 0;
-      for (const waiting of unreflected.values()) waiting.since = Date.now();
+      reflections.renew(Date.now());
       // Without a count, a room may have taken those: it will say so when it is entered again.
       if (handledBefore === null) {
-        for (const sent of inDoubt)
-          if (sent.row && sent.isReflected) awaitReflection(sent.row, sent);
+        for (const { row, stanzaId, to, isReflected } of inDoubt)
+          if (row && isReflected) reflections.wait(stanzaId, row, to);
         inDoubt = inDoubt.filter(({ isReflected }) => !isReflected);
       }
       // A server that counts says by it what it has not handled.
@@ -365,12 +327,15 @@ export const createOutbox = (parts: Parts): Outbox => {
     },
     giveBack(rows) {
       giveBack(rows, false);
-      abandon(rows, () => true);
+      giveUp(
+        rows,
+        reflections.takeTo(() => true),
+      );
     },
     reflect(rows, stanzaId) {
       const row = takeWaiting(stanzaId);
       if (!row) {
-        remember(shown, stanzaId);
+        reflections.noteShown(stanzaId);
         return;
       }
       log.debug({ row: row.id }, 'row sent');
@@ -378,19 +343,28 @@ export const createOutbox = (parts: Parts): Outbox => {
       rows.settle(row, { state: 'submitted', info: null, stanzaId });
     },
     dismiss(rows, stanzaId, from) {
-      const to = unreflected.get(stanzaId)?.to ?? inDoubt.find((s) => s.stanzaId === stanzaId)?.to;
+      const sent = inDoubt.find((other) => other.stanzaId === stanzaId);
+      const to = reflections.recipientOf(stanzaId) ?? sent?.to;
       if (to === undefined || readBareJid(from) !== readBareJid(to)) return;
       const row = takeWaiting(stanzaId);
       if (row) rows.forget(row);
     },
     skip(rowIds) {
-      for (const id of rowIds) remember(skipped, id);
+      for (const id of rowIds) skipped.add(id);
     },
-    abandon: (rows, roomJid) => abandon(rows, (to) => readBareJid(to) === roomJid),
+    abandon(rows, roomJid) {
+      giveUp(
+        rows,
+        reflections.takeTo((to) => readBareJid(to) === roomJid),
+      );
+    },
     async settled(timeoutMs) {
       isEnding = true;
       const giveUpAt = Date.now() + timeoutMs;
-      while ((isMarking || rowsInDoubt().length + unreflected.size > 0) && Date.now() < giveUpAt) {
+      while (
+        (isMarking || rowsInDoubt().length + reflections.count() > 0) &&
+        Date.now() < giveUpAt
+      ) {
         await new Promise((done) => setTimeout(done, SETTLE_POLL_MS));
       }
     },
