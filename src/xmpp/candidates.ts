@@ -17,7 +17,14 @@ export type Resolver = {
   lookup: LookupFunction;
 };
 
-type Place = { domain: string; host: string; port: number; tls: TlsMode };
+type Place = {
+  domain: string;
+  host: string;
+  port: number;
+  tls: TlsMode;
+  /** Where the server wants a stream to be resumed (XEP-0198 §5), to be tried first; null for nowhere. */
+  location: string | null;
+};
 type Service = { name: string; opening: Opening };
 type Offer = SrvRecord & { opening: Opening };
 
@@ -113,12 +120,33 @@ const findFallback = (name: string, { domain, port, tls }: Place, offers: Offer[
   throw new ConfigError(`the DNS of ${domain} says that it has no XMPP server for clients`);
 };
 
+/** @returns null for what is no host with or without a port, an IPv6 address in brackets */
+const readLocation = (location: string | null, { port, tls }: Place): Candidate | null => {
+  const [, bracketed, name, ownPort] =
+    /^(?:\[([\da-f:.]+)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/i.exec(location ?? '') ?? [];
+  const host = bracketed ?? name;
+  const at = ownPort === undefined ? port : Number(ownPort);
+  if (host === undefined || at < 1 || at > 65_535) return null;
+  return { host, port: at, opening: tls === 'auto' ? 'starttls' : tls };
+};
+
 /**
- * Finds the addresses to try: the given host, or else those in DNS, or else the domain itself.
+ * Finds the addresses to try: where a stream is to be resumed; then the given host, or else those in DNS,
+ * or else the domain itself.
  *
  * @throws ConfigError when DNS says that there is no such service
  */
 export const findCandidates = async (
+  place: Place,
+  resolver: Resolver,
+  signal: AbortSignal,
+): Promise<Candidate[]> => {
+  const preferred = readLocation(place.location, place);
+  const others = await findUsual(place, resolver, signal);
+  return preferred ? [preferred, ...others] : others;
+};
+
+const findUsual = async (
   place: Place,
   resolver: Resolver,
   signal: AbortSignal,

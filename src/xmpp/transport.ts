@@ -22,6 +22,8 @@ export type TransportOptions = {
   /** Of the host, or of the domain when DNS has no SRV records for it. */
   port: number;
   tls: TlsMode;
+  /** Where a stream is to be resumed, tried first; null for nowhere in particular. */
+  location: string | null;
   /** PEM. These authorities are trusted instead of the ones Node comes with. */
   ca: string | null;
   /** For the whole way until the byte stream is ready, over all addresses. */

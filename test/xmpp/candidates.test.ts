@@ -21,7 +21,12 @@ const srv = (name: string, priority = 10, weight = 0, port = 5222): SrvRecord =>
 });
 const offer = (name: string, priority: number, weight: number) =>
   ({ ...srv(name, priority, weight), opening: 'starttls' }) as const;
-const find = (zone: Zone, tls: TlsMode, place = { domain: 'example.test', host: '' }) => {
+const find = (
+  zone: Zone,
+  tls: TlsMode,
+  given: { domain?: string; host?: string; location?: string } = {},
+) => {
+  const place = { domain: 'example.test', host: '', location: null, ...given };
   const resolveSrv = async (name: string): Promise<SrvRecord[]> => {
     const records = zone[name];
     if (records === undefined) throw new Error('querySrv ENOTFOUND');
@@ -107,4 +112,22 @@ test('the order keeps every record and never puts a later priority first', () =>
       );
     }),
   );
+});
+
+test('where a stream is to be resumed is tried first (XEP-0198 §5)', async () => {
+  const zone = { [starttls]: [srv('s')] };
+  const usual = { host: 's', port: 5222, opening: 'starttls' };
+  const firsts: [location: string, host: string, port: number][] = [
+    ['other.test', 'other.test', 5222],
+    ['other.test:5299', 'other.test', 5299],
+    ['[2001:db8::1]:5299', '2001:db8::1', 5299],
+    ['[::1]', '::1', 5222],
+  ];
+  for (const [location, host, port] of firsts) {
+    const first = { host, port, opening: 'starttls' };
+    assert.deepEqual(await find(zone, 'auto', { location }), [first, usual]);
+  }
+  for (const location of ['', '::1', 'a b', 'other.test:0', 'other.test:65536', 'a/b', '[x]:1']) {
+    assert.deepEqual(await find(zone, 'auto', { location }), [usual], location);
+  }
 });

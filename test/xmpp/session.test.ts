@@ -40,22 +40,39 @@ const startCutter = async (target: { host: string; port: number }, pieces: numbe
   };
 };
 
+const handlers = { onStanza: () => {}, onAcknowledged: () => {}, onClose: () => {} };
+const account = {
+  jid: 'rowgram@fake.test',
+  password: 'secret',
+  resource: 'a',
+  host: '127.0.0.1',
+  tls: 'none',
+  ca: null,
+} as const;
+
+test('a stream is resumed where its server wants it, or else where the account is', async () => {
+  const [usual, other] = [await startFakeServer({}), await startFakeServer({})];
+  for (const at of [other.port, 1]) {
+    const resumption = {
+      id: 'x',
+      h: 0,
+      location: `127.0.0.1:${at}`,
+      fullJid: 'rowgram@fake.test/a',
+    };
+    const options = { ...account, port: usual.port, resumption };
+    const session = await openSession(options, handlers, AbortSignal.timeout(5_000));
+    assert.equal(session.via, `127.0.0.1:${at === 1 ? usual.port : at}, in clear`);
+    session.drop(null);
+  }
+  await Promise.all([usual.stop(), other.stop()]);
+});
+
 test('a reset at any step of the login is an outage, and no more', async () => {
   const server = await startFakeServer({});
-  const handlers = { onStanza: () => {}, onAcknowledged: () => {}, onClose: () => {} };
   let hasOpened = false;
   for (let pieces = 0; !hasOpened; pieces += 1) {
     await using cutter = await startCutter(server, pieces);
-    const options = {
-      jid: 'rowgram@fake.test',
-      password: 'secret',
-      resource: 'a',
-      host: '127.0.0.1',
-      port: cutter.port,
-      tls: 'none',
-      ca: null,
-      resumption: null,
-    } as const;
+    const options = { ...account, port: cutter.port, resumption: null };
     const opening = openSession(options, handlers, AbortSignal.timeout(5_000));
     const [outcome] = await Promise.allSettled([opening]);
     hasOpened = outcome.status === 'fulfilled';

@@ -103,7 +103,8 @@ const say =
   };
 
 const connect = (port: number, options: Partial<TransportOptions>, signal?: AbortSignal) => {
-  const defaults = { domain: 'example.test', host: '127.0.0.1', tls: 'auto', ca: null } as const;
+  const where = { domain: 'example.test', host: '127.0.0.1', location: null };
+  const defaults = { ...where, tls: 'auto', ca: null } as const;
   return connectTransport({ ...defaults, port, timeoutMs: 5_000, ...options }, signal);
 };
 
