@@ -176,18 +176,9 @@ export type Reading = {
 const firstText = (message: Element, name: string): string | null =>
   message.getChild(name)?.text() ?? null;
 
-const UNSAID: StanzaError = {
-  type: 'cancel',
-  condition: 'undefined-condition',
-  text: null,
-  by: null,
-  redirect: null,
-  application: null,
-};
-
 /** Who does not say by whom it was refused has refused it himself. */
 const readError = (message: Element): StanzaError => {
-  const error = readStanzaError(message) ?? UNSAID;
+  const error = readStanzaError(message);
   return { ...error, by: error.by ?? message.attrs.from ?? null };
 };
 

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Element } from '@xmpp/client';
 import { RejectError, RetryError } from '../errors.ts';
 import { isFromAsked } from './wire/asked.ts';
+import { describeStanzaError, readStanzaError } from './wire/error.ts';
 import { escapeAttribute } from './wire/xml.ts';
 
 export type Question = {
@@ -34,15 +35,11 @@ const RETRY_MS = 5_000;
 
 /** The answer's error as a verdict: those of type `wait` may pass. Source: RFC 6120 §8.3. */
 const readVerdict = (answer: Element): Error => {
-  const error = answer.getChild('error');
-  const children = error?.getChildElements() ?? [];
-  const condition =
-    children.find((child) => child.getName() !== 'text')?.getName() ?? 'undefined-condition';
-  const text = error?.getChildText('text');
-  const message = text ? `${condition} (${text})` : condition;
-  return error?.attrs.type === 'wait'
+  const error = readStanzaError(answer);
+  const message = describeStanzaError(error);
+  return error.type === 'wait'
     ? new RetryError(message, RETRY_MS)
-    : new RejectError(message, condition);
+    : new RejectError(message, error.condition);
 };
 
 type Parts = {

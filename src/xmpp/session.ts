@@ -10,6 +10,7 @@ import { retryMs, runAttempt } from './attempt.ts';
 import { type LoggedIn, login } from './login.ts';
 import { createOutboundCounter, nextCount } from './streamManagement.ts';
 import { connectTransport, type TlsMode, type TransportOptions } from './transport.ts';
+import { describeStanzaError, readStanzaError } from './wire/error.ts';
 import { parseJid } from './wire/jid.ts';
 import { escapeAttribute, escapeText } from './wire/xml.ts';
 
@@ -107,8 +108,9 @@ const formatBind = (resource: string): string =>
 const readBound = (iq: Element): string => {
   const bound = iq.getChild('bind', NS_BIND)?.getChildText('jid');
   if (iq.attrs.type === 'result' && bound) return bound;
-  const condition = iq.getChild('error')?.getChildElements()[0]?.getName() ?? 'no address';
-  throw new RetryError(`the server did not bind the resource: ${condition}`, retryMs);
+  const isError = iq.attrs.type === 'error';
+  const reason = isError ? describeStanzaError(readStanzaError(iq)) : 'no address';
+  throw new RetryError(`the server did not bind the resource: ${reason}`, retryMs);
 };
 
 /** @returns null for what is no count */

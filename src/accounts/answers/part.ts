@@ -9,13 +9,8 @@ import { createDatabasePool } from '../../db/connect.ts';
 import { errorText, RejectError } from '../../errors.ts';
 import { type CommandRequest, formatCommand, readCommand } from '../../xmpp/wire/command.ts';
 import { discoInfoNs, discoItemsNs } from '../../xmpp/wire/disco.ts';
-import {
-  formatIqError,
-  formatIqResult,
-  type Iq,
-  type IqError,
-  readIq,
-} from '../../xmpp/wire/iq.ts';
+import type { ErrorDraft } from '../../xmpp/wire/error.ts';
+import { formatIqError, formatIqResult, type Iq, readIq } from '../../xmpp/wire/iq.ts';
 import { formatElement } from '../../xmpp/wire/xml.ts';
 import type { KindParts, Line, Part, PartKind, Taken } from '../part.ts';
 import { answerBuiltIn, FEATURES } from './builtIn.ts';
@@ -27,10 +22,10 @@ import {
   createSessions,
   readFields,
 } from './commands.ts';
-import { describeError, findSqlError, judgeSqlError } from './conditions.ts';
 import { type Directory, findCommand, findHandler, isAllowed, listCommands } from './directory.ts';
 import { answerInfo, answerItems, buildCaps, describeAccount } from './discovery.ts';
 import { decideOutcome, type Outcome, readResponse } from './response.ts';
+import { findSqlError, judgeSqlError } from './sqlErrors.ts';
 import {
   type Command,
   callCommand,
@@ -78,7 +73,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
     unhandled.add(stanza);
     line.send(stanza, () => unhandled.delete(stanza));
   };
-  const refuse = (request: Pick<Iq, 'id' | 'from'>, error: IqError) =>
+  const refuse = (request: Pick<Iq, 'id' | 'from'>, error: ErrorDraft) =>
     send(formatIqError(request, error));
   const refuseBecause = (request: Pick<Iq, 'id' | 'from'>, error: unknown) => {
     const isVerdict = error instanceof RejectError;
@@ -86,8 +81,8 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
     refuse(
       request,
       isVerdict
-        ? describeError(error.condition, errorText(error))
-        : describeError('internal-server-error'),
+        ? { condition: error.condition, text: errorText(error) }
+        : { condition: 'internal-server-error' },
     );
   };
 
@@ -145,7 +140,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
       },
       onStored() {
         if (isKept) expectAnswer(timeoutS * 1_000);
-        else refuse(request, describeError('resource-constraint'));
+        else refuse(request, { condition: 'resource-constraint' });
       },
     };
   };
@@ -155,7 +150,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
   /** Runs `work` unless too much is under way; what it throws is the answer. */
   const run = (request: Request, work: () => Promise<void>) => {
     if (underWay >= REQUESTS) {
-      refuse(request, describeError('resource-constraint'));
+      refuse(request, { condition: 'resource-constraint' });
       return;
     }
     underWay += 1;
@@ -196,7 +191,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
       send(formatIqResult(request, payload));
     } catch (error) {
       log.warn({ function: name, reason: errorText(error) }, 'answer of a function not sent');
-      refuse(request, describeError('internal-server-error'));
+      refuse(request, { condition: 'internal-server-error' });
     }
   };
 
@@ -207,7 +202,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
       send(formatIqResult(request, payload));
     } catch (error) {
       log.warn({ function: name, reason: errorText(error) }, 'answer of a function not sent');
-      refuse(request, describeError('internal-server-error'));
+      refuse(request, { condition: 'internal-server-error' });
     }
   };
 
@@ -292,7 +287,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
       return {};
     }
     const handler = findHandler(directory, accountId, request.payload.getNS() ?? '');
-    if (!handler) refuse(request, describeError('service-unavailable'));
+    if (!handler) refuse(request, { condition: 'service-unavailable' });
     else if (handler.functionName === null) return keepRow(request, handler);
     else {
       const name = handler.functionName;

@@ -3,7 +3,6 @@ import { errorText, RejectError } from '../../errors.ts';
 import { parseFragment } from '../../xmpp/wire/fragment.ts';
 import { formatIqError, formatIqResult } from '../../xmpp/wire/iq.ts';
 import { formatElement } from '../../xmpp/wire/xml.ts';
-import { describeError } from './conditions.ts';
 import type { Pending } from './store.ts';
 
 const NS_CLIENT = 'jabber:client';
@@ -34,7 +33,7 @@ export type Outcome = {
 export const decideOutcome = (row: Pending, maxBytes: number): Outcome | null => {
   const request = { id: row.iqId, from: row.iqFrom };
   const refuse = (condition: string, text: string | null = null) =>
-    formatIqError(request, describeError(condition, text));
+    formatIqError(request, { condition, text });
   try {
     if (row.errorCondition !== null) {
       const stanza = refuse(row.errorCondition, row.errorText);

@@ -1,5 +1,6 @@
 /** Presence of others as it comes in (RFC 6121 §4). */
 import type { Element } from '@xmpp/client';
+import { describeStanzaError, readStanzaError } from '../../xmpp/wire/error.ts';
 import { bareJid, formatJid, parseJid } from '../../xmpp/wire/jid.ts';
 
 const NS_MUC = 'http://jabber.org/protocol/muc';
@@ -48,13 +49,6 @@ const readAvatarHash = (stanza: Element): string | null => {
   return photo === '' || /^[0-9a-f]{40}$/.test(photo ?? '') ? (photo ?? null) : null;
 };
 
-const readError = (stanza: Element): string => {
-  const error = stanza.getChild('error');
-  const condition = error?.getChildElements().find((child) => child.getName() !== 'text');
-  const text = error?.getChildText('text');
-  return `${condition?.getName() ?? 'undefined-condition'}${text ? ` (${text})` : ''}`;
-};
-
 /** @returns null for what says nothing of a person: subscriptions, and those in rooms (XEP-0045) */
 export const readNotice = (stanza: Element): Notice | null => {
   const { from, type } = stanza.attrs;
@@ -62,7 +56,9 @@ export const readNotice = (stanza: Element): Notice | null => {
   if (stanza.name !== 'presence' || !address) return null;
   if (stanza.getChild('x', NS_MUC_USER) || stanza.getChild('x', NS_MUC)) return null;
   if (type === 'unavailable') return { kind: 'gone', address, error: null };
-  if (type === 'error') return { kind: 'gone', address, error: readError(stanza) };
+  if (type === 'error') {
+    return { kind: 'gone', address, error: describeStanzaError(readStanzaError(stanza)) };
+  }
   if (type !== undefined) return null;
   const show = stanza.getChildText('show')?.trim() ?? '';
   const presence = {

@@ -1,13 +1,13 @@
 /** Rows of the queue of requests as stanzas, and their answers as what becomes of the row. */
 import type { Element } from '@xmpp/client';
 import { RejectError } from '../../errors.ts';
+import { readStanzaError } from '../../xmpp/wire/error.ts';
 import { parseFragment } from '../../xmpp/wire/fragment.ts';
 import { formatIq } from '../../xmpp/wire/iq.ts';
 import { formatElement } from '../../xmpp/wire/xml.ts';
 import { requireJid } from '../text.ts';
 
 const NS_CLIENT = 'jabber:client';
-const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
 
 /** What a row asks to be sent. */
 export type Asking = { iqTo: string | null; iqType: 'get' | 'set'; payload: string };
@@ -53,17 +53,12 @@ export const readAnswer = (iq: Element): Answer => {
   const response = formatElement(iq);
   const none = { errorType: null, errorCondition: null, errorText: null };
   if (iq.attrs.type === 'result') return { state: 'delivered', info: null, response, ...none };
-  const error = iq.getChild('error');
-  const children = error?.getChildElements() ?? [];
-  const isOurs = (child: Element) => child.getNS() === NS_STANZAS;
-  const stated = children.find((child) => isOurs(child) && child.getName() !== 'text');
-  const errorCondition = stated?.getName() ?? 'undefined-condition';
-  const errorText = error?.getChildText('text', NS_STANZAS) ?? null;
+  const { type: errorType, condition: errorCondition, text: errorText } = readStanzaError(iq);
   return {
     state: 'failed',
-    info: errorText ? `${errorCondition}: ${errorText}` : errorCondition,
+    info: errorText === null ? errorCondition : `${errorCondition}: ${errorText}`,
     response,
-    errorType: error?.attrs.type ?? null,
+    errorType,
     errorCondition,
     errorText,
   };

@@ -1,5 +1,6 @@
 /** What a presence from a room changes for one who is in it, or wants to be. */
-import type { RoomError, RoomPresence } from './stanzas.ts';
+import type { StanzaError } from '../../xmpp/wire/error.ts';
+import type { RoomPresence } from './stanzas.ts';
 
 export type Occupant = Pick<
   RoomPresence,
@@ -79,7 +80,10 @@ const conditionText = (condition: string, standing: Standing): string => {
 };
 
 /** Source: XEP-0045 §7.2. */
-export const readRefusal = ({ condition, type, text }: RoomError, standing: Standing): Setback => ({
+export const readRefusal = (
+  { condition, type, text }: Pick<StanzaError, 'condition' | 'type' | 'text'>,
+  standing: Standing,
+): Setback => ({
   mayPass:
     type === 'wait' ||
     PASSING.has(condition) ||

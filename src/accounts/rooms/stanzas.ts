@@ -1,5 +1,6 @@
 /** What rooms and their visitors say to each other, as far as it is not a message to all (XEP-0045). */
 import type { Element } from '@xmpp/client';
+import { readStanzaError, type StanzaError } from '../../xmpp/wire/error.ts';
 import { formatJid, readJidParts } from '../../xmpp/wire/jid.ts';
 import { formatTag, formatTextTag } from '../../xmpp/wire/tag.ts';
 
@@ -7,11 +8,8 @@ export const NS_MUC = 'http://jabber.org/protocol/muc';
 const NS_MUC_USER = `${NS_MUC}#user`;
 const NS_MUC_OWNER = `${NS_MUC}#owner`;
 const NS_DIRECT_INVITE = 'jabber:x:conference';
-const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas';
 const NS_OCCUPANT_ID = 'urn:xmpp:occupant-id:0';
 const NS_STANZA_ID = 'urn:xmpp:sid:0';
-
-export type RoomError = { condition: string; type: string; text: string | null };
 
 /** A presence that a room sends of one who is in it. */
 export type RoomPresence = {
@@ -32,7 +30,7 @@ export type RoomPresence = {
   status: string | null;
   occupantId: string | null;
   destroyed: { alternate: string | null; reason: string | null } | null;
-  error: RoomError | null;
+  error: StanzaError | null;
 };
 
 const SHOWN = ['away', 'chat', 'dnd', 'xa'];
@@ -41,18 +39,6 @@ const SHOWN = ['away', 'chat', 'dnd', 'xa'];
 export const readSender = (stanza: Element): { bare: string; nick: string | null } | null => {
   const jid = readJidParts(stanza.attrs.from);
   return jid && { bare: formatJid({ ...jid, resource: null }), nick: jid.resource };
-};
-
-export const readRoomError = (stanza: Element): RoomError => {
-  const error = stanza.getChild('error');
-  const condition = error
-    ?.getChildElements()
-    .find((child) => child.getNS() === NS_STANZAS && child.getName() !== 'text');
-  return {
-    condition: condition?.getName() ?? 'undefined-condition',
-    type: error?.attrs.type ?? 'cancel',
-    text: error?.getChildText('text', NS_STANZAS) ?? null,
-  };
 };
 
 /** @returns null for a presence that says nothing of an occupant, such as a request to subscribe */
@@ -80,7 +66,7 @@ export const readRoomPresence = (stanza: Element): RoomPresence | null => {
     destroyed: destroy
       ? { alternate: destroy.attrs.jid ?? null, reason: destroy.getChildText('reason') || null }
       : null,
-    error: type === 'error' ? readRoomError(stanza) : null,
+    error: type === 'error' ? readStanzaError(stanza) : null,
   };
 };
 

@@ -14,6 +14,7 @@ import {
   readArchiveResult,
 } from '../../xmpp/wire/archive.ts';
 import { discoInfoNs, formatDiscoInfoQuery, readDiscoInfo } from '../../xmpp/wire/disco.ts';
+import { readStanzaError } from '../../xmpp/wire/error.ts';
 import { parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
 import type { TxRow } from '../link.ts';
 import type { Line, PartTiming, Taken } from '../part.ts';
@@ -26,7 +27,6 @@ import {
   INSTANT_ROOM,
   PING,
   type RoomMessage,
-  readRoomError,
   readRoomMessage,
   readRoomPresence,
   readSender,
@@ -601,7 +601,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       if (type !== 'error')
         return stanza.getChild('result', archiveNs) ? takeArchived(stanza) : null;
       // The row is not to blame: it goes out once the account is in again.
-      const isLost = isIn() && readRoomError(stanza).condition === 'not-acceptable';
+      const isLost = isIn() && readStanzaError(stanza).condition === 'not-acceptable';
       if (!isLost || !id || !line.readRowId(id)) return null;
       return out({ mayPass: true, info: 'the room has lost the account' });
     },

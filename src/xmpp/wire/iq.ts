@@ -1,9 +1,8 @@
 /** Requests and their answers (RFC 6120 §8.2.3), whatever they carry. */
 import type { Element } from '@xmpp/client';
 import { RejectError } from '../../errors.ts';
-import { formatTag, formatTextTag } from './tag.ts';
-
-const stanzasNs = 'urn:ietf:params:xml:ns:xmpp-stanzas';
+import { type ErrorDraft, formatStanzaError } from './error.ts';
+import { formatTag } from './tag.ts';
 
 export type IqType = 'get' | 'set' | 'result' | 'error';
 
@@ -18,13 +17,6 @@ export type Iq = {
 
 /** What an answer takes from the request. */
 export type IqRequest = Pick<Iq, 'id' | 'from'>;
-
-export type IqError = {
-  type: 'auth' | 'cancel' | 'continue' | 'modify' | 'wait';
-  /** A condition of RFC 6120 §8.3.3, such as `item-not-found`. */
-  condition: string;
-  text?: string | null;
-};
 
 const isType = (text: string | undefined): text is IqType =>
   text === 'get' || text === 'set' || text === 'result' || text === 'error';
@@ -67,17 +59,10 @@ export const formatIqResult = (
  * The answer to a request that is not granted. An error or a result is never to be answered so.
  *
  * @param from only for a component: the request's `to`
- * @throws RejectError when the condition or the text cannot be written
+ * @throws RejectError `bad-request` when the text has a character that XML does not allow
  */
 export const formatIqError = (
   { id, from: to }: IqRequest,
-  { type, condition, text }: IqError,
+  error: ErrorDraft,
   from: string | null = null,
-): string => {
-  if (!/^[a-z][a-z-]*$/.test(condition)) {
-    throw new RejectError('the condition is none of RFC 6120 §8.3.3', 'bad-request');
-  }
-  const error =
-    formatTag(condition, { xmlns: stanzasNs }) + formatTextTag('text', text, { xmlns: stanzasNs });
-  return formatTag('iq', { type: 'error', id, to, from }, formatTag('error', { type }, error));
-};
+): string => formatTag('iq', { type: 'error', id, to, from }, formatStanzaError(error));

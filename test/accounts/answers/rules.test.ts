@@ -7,11 +7,6 @@ import {
   readFields,
 } from '../../../src/accounts/answers/commands.ts';
 import {
-  CONDITIONS,
-  findSqlError,
-  judgeSqlError,
-} from '../../../src/accounts/answers/conditions.ts';
-import {
   findCommand,
   findHandler,
   isAllowed,
@@ -19,7 +14,9 @@ import {
 } from '../../../src/accounts/answers/directory.ts';
 import { answerInfo, buildCaps, describeAccount } from '../../../src/accounts/answers/discovery.ts';
 import { decideOutcome, readResponse } from '../../../src/accounts/answers/response.ts';
+import { findSqlError, judgeSqlError } from '../../../src/accounts/answers/sqlErrors.ts';
 import { RejectError } from '../../../src/errors.ts';
+import { errorConditions } from '../../../src/xmpp/wire/error.ts';
 import type { Form } from '../../../src/xmpp/wire/form.ts';
 import { parseFragment } from '../../../src/xmpp/wire/fragment.ts';
 import { testDatabase } from '../../support/database.ts';
@@ -75,15 +72,11 @@ test('allowed are bare JIDs, domains, all, or the account alone', () => {
 
 test('only what is raised on purpose leaves the database', () => {
   const said = (code: string) => judgeSqlError({ state: code, message: 'm' });
-  assert.deepEqual(said('P0001'), { type: 'modify', condition: 'bad-request', text: 'm' });
-  assert.deepEqual(said('42501'), { type: 'auth', condition: 'forbidden', text: null });
-  assert.deepEqual(said('P0002'), { type: 'cancel', condition: 'item-not-found', text: null });
+  assert.deepEqual(said('P0001'), { condition: 'bad-request', text: 'm' });
+  assert.deepEqual(said('42501'), { condition: 'forbidden' });
+  assert.deepEqual(said('P0002'), { condition: 'item-not-found' });
   for (const code of ['22012', '57014', '42883', 'P0003']) {
-    assert.deepEqual(said(code), {
-      type: 'cancel',
-      condition: 'internal-server-error',
-      text: null,
-    });
+    assert.deepEqual(said(code), { condition: 'internal-server-error' });
   }
   assert.equal(judgeSqlError(null).condition, 'internal-server-error');
   const inner = Object.assign(new Error('inner'), { code: 'P0001' });
@@ -100,7 +93,7 @@ test('the table takes the conditions that there are', async () => {
     where conname = 'xmpp_iq_requests_error_condition_check'`,
   );
   const taken = [...(row?.text ?? '').matchAll(/'([a-z-]+)'/g)].map(([, name]) => name);
-  assert.deepEqual(taken.sort(), CONDITIONS.toSorted());
+  assert.deepEqual(taken.sort(), errorConditions.toSorted());
 });
 
 test('a row has its outcome by what it says, and by its time', () => {

@@ -50,8 +50,8 @@ test('one is gone when it says so, and when it cannot be reached', () => {
     address,
     error: null,
   });
-  const error =
-    "<error><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text>moved</text></error>";
+  const stanzas = "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'";
+  const error = `<error><gone ${stanzas}/><text ${stanzas}>moved</text></error>`;
   assert.deepEqual(read(error, "from='a@b/c' type='error'"), {
     kind: 'gone',
     address,

@@ -77,8 +77,9 @@ test('an answer is read, whatever it lacks', () => {
   assert.deepEqual(read("<iq type='error'/>"), {
     state: 'failed',
     info: 'undefined-condition',
-    ...none,
+    errorType: 'cancel',
     errorCondition: 'undefined-condition',
+    errorText: null,
   });
 });
 
