@@ -4,6 +4,7 @@ import { RejectError } from '../errors.ts';
 import { readDelay } from '../xmpp/wire/delay.ts';
 import { readStanzaError, type StanzaError } from '../xmpp/wire/error.ts';
 import { parseFragment } from '../xmpp/wire/fragment.ts';
+import { readOccupantId } from '../xmpp/wire/muc.ts';
 import { escapeAttribute, formatElement } from '../xmpp/wire/xml.ts';
 import { buildContent, type Content, hasText, isPassing, type OutgoingContent } from './content.ts';
 import { readContent } from './readContent.ts';
@@ -14,7 +15,6 @@ const NS_RECEIPTS = 'urn:xmpp:receipts';
 const NS_MARKERS = 'urn:xmpp:chat-markers:0';
 const NS_STANZA_ID = 'urn:xmpp:sid:0';
 const NS_CHAT_STATES = 'http://jabber.org/protocol/chatstates';
-const NS_OCCUPANT_ID = 'urn:xmpp:occupant-id:0';
 const NS_EVENT = 'http://jabber.org/protocol/pubsub#event';
 const NS_HINTS = 'urn:xmpp:hints';
 
@@ -216,9 +216,7 @@ const describeError = (error: StanzaError | null) =>
 
 /** A room takes out what its occupants forge (XEP-0421 §4); others do not. */
 const readOccupant = (message: Element): string | null =>
-  message.attrs.type === 'groupchat'
-    ? (message.getChild('occupant-id', NS_OCCUPANT_ID)?.attrs.id ?? null)
-    : null;
+  message.attrs.type === 'groupchat' ? readOccupantId(message) : null;
 
 /** Without what most messages have not; null when that is all. */
 const compact = (content: IncomingContent): Partial<IncomingContent> | null => {

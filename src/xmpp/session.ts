@@ -10,12 +10,12 @@ import { retryMs, runAttempt } from './attempt.ts';
 import { type LoggedIn, login } from './login.ts';
 import { createOutboundCounter, nextCount } from './streamManagement.ts';
 import { connectTransport, type TlsMode, type TransportOptions } from './transport.ts';
+import { formatPing } from './wire/entity.ts';
 import { describeStanzaError, readStanzaError } from './wire/error.ts';
 import { parseJid } from './wire/jid.ts';
 import { escapeAttribute, escapeText } from './wire/xml.ts';
 
 export const NS_SM = 'urn:xmpp:sm:3';
-export const NS_PING = 'urn:xmpp:ping';
 const NS_BIND = 'urn:ietf:params:xml:ns:xmpp-bind';
 const NS_STREAM = 'http://etherx.jabber.org/streams';
 
@@ -228,7 +228,7 @@ const createSession = async (
     if (agreed?.hasManagement) return `<r xmlns='${NS_SM}'/>`;
     const id = randomId();
     pings.set(id, outbound.sent());
-    return `<iq type='get' id='${id}' to='${escapeAttribute(domain)}'><ping xmlns='${NS_PING}'/></iq>`;
+    return `<iq type='get' id='${id}' to='${escapeAttribute(domain)}'>${formatPing()}</iq>`;
   };
 
   /** One timer: first the silence, then the wait for the answer. */

@@ -2,14 +2,17 @@
 import type { Element } from '@xmpp/client';
 import { commandsNs } from '../../xmpp/wire/command.ts';
 import { discoInfoNs, discoItemsNs } from '../../xmpp/wire/disco.ts';
+import {
+  formatTime,
+  formatVersion,
+  pingNs,
+  readEntityQuery,
+  timeNs,
+  versionNs,
+} from '../../xmpp/wire/entity.ts';
 import { dataNs } from '../../xmpp/wire/form.ts';
-import { formatDateTime } from '../../xmpp/wire/scalar.ts';
-import { formatTag, formatTextTag } from '../../xmpp/wire/tag.ts';
 
 const NS_CAPS = 'http://jabber.org/protocol/caps';
-const NS_PING = 'urn:xmpp:ping';
-const NS_VERSION = 'jabber:iq:version';
-const NS_TIME = 'urn:xmpp:time';
 const NS_RECEIPTS = 'urn:xmpp:receipts';
 
 /** What is answered here, and what the link does of itself with messages. */
@@ -18,26 +21,12 @@ export const FEATURES: readonly string[] = [
   commandsNs,
   discoInfoNs,
   discoItemsNs,
-  NS_VERSION,
+  versionNs,
   dataNs,
-  NS_PING,
+  pingNs,
   NS_RECEIPTS,
-  NS_TIME,
+  timeNs,
 ];
-
-const formatVersion = (version: string): string =>
-  formatTag(
-    'query',
-    { xmlns: NS_VERSION },
-    formatTextTag('name', 'Rowgram') + formatTextTag('version', version),
-  );
-
-const formatTime = (now: Date): string =>
-  formatTag(
-    'time',
-    { xmlns: NS_TIME },
-    formatTextTag('tzo', '+00:00') + formatTextTag('utc', formatDateTime(now)),
-  );
 
 /**
  * The answer to a request of the type get: XEP-0199, XEP-0092, XEP-0202.
@@ -45,8 +34,14 @@ const formatTime = (now: Date): string =>
  * @returns the payload of the result; null for what is answered elsewhere
  */
 export const answerBuiltIn = (payload: Element, version: string, now: Date): string | null => {
-  if (payload.is('ping', NS_PING)) return '';
-  if (payload.is('query', NS_VERSION)) return formatVersion(version);
-  if (payload.is('time', NS_TIME)) return formatTime(now);
-  return null;
+  switch (readEntityQuery(payload)) {
+    case 'ping':
+      return '';
+    case 'version':
+      return formatVersion({ name: 'Rowgram', version });
+    case 'time':
+      return formatTime(now);
+    default:
+      return null;
+  }
 };

@@ -1,9 +1,9 @@
 /** What a presence from a room changes for one who is in it, or wants to be. */
 import type { StanzaError } from '../../xmpp/wire/error.ts';
-import type { RoomPresence } from './stanzas.ts';
+import type { OccupantPresence, RoomPresence } from '../../xmpp/wire/muc.ts';
 
 export type Occupant = Pick<
-  RoomPresence,
+  OccupantPresence,
   'jid' | 'role' | 'affiliation' | 'show' | 'status' | 'occupantId'
 > & { nick: string };
 
@@ -34,7 +34,6 @@ export type Standing = {
 const OWN = 110;
 const CREATED = 201;
 const BANNED = 301;
-const RENAMED = 303;
 const KICKED = 307;
 const NO_LONGER_ADMITTED = 321;
 const MEMBERS_ONLY = 322;
@@ -81,7 +80,7 @@ const conditionText = (condition: string, standing: Standing): string => {
 
 /** Source: XEP-0045 §7.2. */
 export const readRefusal = (
-  { condition, type, text }: Pick<StanzaError, 'condition' | 'type' | 'text'>,
+  { condition, type, text }: StanzaError,
   standing: Standing,
 ): Setback => ({
   mayPass:
@@ -91,11 +90,11 @@ export const readRefusal = (
   info: because(conditionText(condition, standing), text),
 });
 
-const by = (text: string, { actor, reason }: RoomPresence): string =>
+const by = (text: string, { actor, reason }: OccupantPresence): string =>
   because(actor === null ? text : `${text} by ${actor}`, reason);
 
-const readExit = (presence: RoomPresence): Setback => {
-  const { statuses, destroyed, status } = presence;
+const readExit = (presence: OccupantPresence): Setback => {
+  const { statusCodes, destroyed, status } = presence;
   if (destroyed) {
     const alternate = destroyed.alternate ? `, go to ${destroyed.alternate}` : '';
     return {
@@ -103,7 +102,7 @@ const readExit = (presence: RoomPresence): Setback => {
       info: because(`the room was destroyed${alternate}`, destroyed.reason),
     };
   }
-  const has = (code: number): boolean => statuses.includes(code);
+  const has = (code: number): boolean => statusCodes.includes(code);
   if (has(BANNED)) return { mayPass: false, info: by('banned', presence) };
   // Before 307, which comes along with it.
   if (has(TECHNICAL)) {
@@ -120,21 +119,18 @@ const readExit = (presence: RoomPresence): Setback => {
 
 /** @returns null when it changes nothing */
 export const changeRoom = (presence: RoomPresence, standing: Standing): RoomChange | null => {
-  const { type, nick, statuses, error } = presence;
-  if (type === 'error') {
-    const refusal = readRefusal(error ?? { condition: '', type: 'cancel', text: null }, standing);
+  if (presence.type === 'error') {
+    const refusal = readRefusal(presence.error, standing);
     return standing.isIn
       ? { kind: 'nickRefused', info: refusal.info }
       : { kind: 'out', ...refusal };
   }
+  const { type, nick, newNick, statusCodes } = presence;
   if (nick === null) return null;
   // Not every room says which presence is one's own.
-  const isOwn = statuses.includes(OWN) || nick === standing.nick;
+  const isOwn = statusCodes.includes(OWN) || nick === standing.nick;
   if (type === 'unavailable') {
-    const { newNick } = presence;
-    if (statuses.includes(RENAMED) && newNick !== null) {
-      return { kind: 'renamed', from: nick, to: newNick };
-    }
+    if (newNick !== null) return { kind: 'renamed', from: nick, to: newNick };
     if (!isOwn) return { kind: 'absent', nick };
     // The end of a session before this one.
     return standing.isIn ? { kind: 'out', ...readExit(presence) } : null;
@@ -142,7 +138,7 @@ export const changeRoom = (presence: RoomPresence, standing: Standing): RoomChan
   const { jid, role, affiliation, show, status, occupantId } = presence;
   const occupant = { nick, jid, role, affiliation, show, status, occupantId };
   if (!isOwn) return { kind: 'present', occupant };
-  return { kind: 'in', occupant, isNew: statuses.includes(CREATED) };
+  return { kind: 'in', occupant, isNew: statusCodes.includes(CREATED) };
 };
 
 const LONGEST_MS = 300_000;

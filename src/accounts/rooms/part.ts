@@ -2,8 +2,10 @@
 import type { Element } from '@xmpp/client';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
 import { bareJid, parseJid } from '../../xmpp/wire/jid.ts';
+import { mucNs, readOccupantJid } from '../../xmpp/wire/muc.ts';
+import { directInviteNs, formatDecline } from '../../xmpp/wire/mucInvite.ts';
 import type { KindParts, Line, Part, PartKind, PartTiming, Taken } from '../part.ts';
-import { formatDecline, type Invite, NS_MUC, readInvite, readSender } from './stanzas.ts';
+import { type Invite, readInvite } from './invite.ts';
 import {
   type AnsweredInvite,
   type LiveRoom,
@@ -149,7 +151,7 @@ const createRoomsPart = (line: Line, timing: PartTiming) => {
   };
 
   const part: Part = {
-    features: [NS_MUC, 'jabber:x:conference'],
+    features: [mucNs, directInviteNs],
     async resume() {
       if (isLoaded) return;
       for (const row of await selectRooms(line.db, accountId)) {
@@ -166,8 +168,8 @@ const createRoomsPart = (line: Line, timing: PartTiming) => {
     },
     receive(stanza) {
       if (stanza.name !== 'message' && stanza.name !== 'presence') return null;
-      const sender = readSender(stanza);
-      const visit = sender ? byJid.get(sender.bare) : undefined;
+      const sender = readOccupantJid(stanza.attrs.from);
+      const visit = sender ? byJid.get(sender.room) : undefined;
       if (stanza.name === 'presence') return visit?.takePresence(stanza) ?? null;
       const taken = visit?.takeMessage(stanza);
       if (taken) return taken;

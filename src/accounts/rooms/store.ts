@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { type DatabasePool, sql } from 'slonik';
 import { z } from 'zod';
 import type { Occupant } from './changeRoom.ts';
-import type { Invite } from './stanzas.ts';
+import type { Invite } from './invite.ts';
 
 const room = z.object({
   id: z.number(),

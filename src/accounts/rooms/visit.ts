@@ -14,23 +14,21 @@ import {
   readArchiveResult,
 } from '../../xmpp/wire/archive.ts';
 import { discoInfoNs, formatDiscoInfoQuery, readDiscoInfo } from '../../xmpp/wire/disco.ts';
+import { formatPing } from '../../xmpp/wire/entity.ts';
 import { readStanzaError } from '../../xmpp/wire/error.ts';
 import { parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
+import {
+  formatInstantRoom,
+  formatJoin,
+  readOccupantJid,
+  readRoomPresence,
+} from '../../xmpp/wire/muc.ts';
+import { formatDirectedPresence, formatDirectedUnavailable } from '../../xmpp/wire/presence.ts';
 import type { TxRow } from '../link.ts';
 import type { Line, PartTiming, Taken } from '../part.ts';
 import { type Incoming, readMessage } from '../stanzas.ts';
 import { changeRoom, decideRetryMs, type Occupant, type Setback } from './changeRoom.ts';
-import {
-  formatJoin,
-  formatLeave,
-  formatRoomPresence,
-  INSTANT_ROOM,
-  PING,
-  type RoomMessage,
-  readRoomMessage,
-  readRoomPresence,
-  readSender,
-} from './stanzas.ts';
+import { type RoomMessage, readRoomMessage } from './stanzas.ts';
 import {
   deleteOccupant,
   deletePosition,
@@ -215,7 +213,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     const own = attempt;
     let isStillIn = true;
     try {
-      await line.request({ to: address(), type: 'get', payload: PING, timeoutMs: PING_MS });
+      await line.request({ to: address(), type: 'get', payload: formatPing(), timeoutMs: PING_MS });
     } catch (error) {
       isStillIn = error instanceof RejectError && STILL_IN.includes(error.condition);
     }
@@ -276,7 +274,8 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     const history = hasArchive
       ? { maxStanzas: 0 }
       : { seconds: Math.ceil(last?.secondsAgo ?? 0) + OVERLAP_S };
-    line.send(formatJoin(address(), row.password, history, availability()));
+    const { password } = row;
+    line.send(formatJoin({ to: address(), password, history, availability: availability() }));
     rest(JOIN_MS, () => fail({ mayPass: true, info: 'the room does not answer' }));
   };
 
@@ -346,7 +345,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     line.log.info({ room: jid, nick }, 'room entered');
     if (isNew) {
       line
-        .request({ to: jid, type: 'set', payload: INSTANT_ROOM })
+        .request({ to: jid, type: 'set', payload: formatInstantRoom() })
         .catch((error: unknown) =>
           line.log.warn({ room: jid, reason: errorText(error) }, 'new room stays locked'),
         );
@@ -452,7 +451,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     const result = readArchiveResult(stanza);
     if (!result || !query || result.queryId !== query.id || !query.isStored) return {};
     const { message, id, archivedAt } = result;
-    if (readSender(message)?.bare !== jid) {
+    if (readOccupantJid(message.attrs.from)?.room !== jid) {
       line.distrust(stanza, 'a message of another in the archive of a room');
       return {};
     }
@@ -467,7 +466,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     const wasIn = isIn() || phase === 'joining';
     attempt += 1;
     stop();
-    if (wasIn && !isSuspended) line.send(formatLeave(address()));
+    if (wasIn && !isSuspended) line.send(formatDirectedUnavailable(address()));
     phase = 'left';
     formerNick = null;
   };
@@ -481,7 +480,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     }
     if (wanted !== askedNick) {
       askedNick = wanted;
-      line.send(formatRoomPresence(`${jid}/${wanted}`, availability()));
+      line.send(formatDirectedPresence(`${jid}/${wanted}`, availability()));
     }
     return null;
   };
@@ -547,7 +546,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       } else phase = 'away';
     },
     introduce() {
-      if (isIn()) line.send(formatRoomPresence(address(), availability()));
+      if (isIn()) line.send(formatDirectedPresence(address(), availability()));
     },
     takePresence(stanza) {
       const presence = readRoomPresence(stanza);
@@ -596,7 +595,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     takeMessage(stanza) {
       const { type, id } = stanza.attrs;
       if (type === 'groupchat') return takeLive(stanza);
-      const isFromRoom = readSender(stanza)?.nick === null;
+      const isFromRoom = readOccupantJid(stanza.attrs.from)?.nick === null;
       if (!isFromRoom) return null;
       if (type !== 'error')
         return stanza.getChild('result', archiveNs) ? takeArchived(stanza) : null;

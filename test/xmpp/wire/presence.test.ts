@@ -5,6 +5,7 @@ import { parseFragment } from '../../../src/xmpp/wire/fragment.ts';
 import {
   formatDirectedPresence,
   formatDirectedUnavailable,
+  readAvailability,
 } from '../../../src/xmpp/wire/presence.ts';
 
 test('presence is shown to one', () => {
@@ -21,4 +22,12 @@ test('presence is shown to one', () => {
     type: 'unavailable',
   });
   assert.throws(() => formatDirectedPresence('a@b', { show: null, status: '\0' }), RejectError);
+});
+
+test('who is available says how; what is unknown or empty is not said (RFC 6121 §4.7.2)', () => {
+  const read = (content: string) =>
+    readAvailability(parseFragment(`<presence>${content}</presence>`));
+  assert.deepEqual(read('<show> xa\n</show><status>tea</status>'), { show: 'xa', status: 'tea' });
+  assert.deepEqual(read('<show>busy</show><status/>'), { show: null, status: null });
+  assert.deepEqual(read(''), { show: null, status: null });
 });
