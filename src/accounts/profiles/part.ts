@@ -1,30 +1,32 @@
 /** Profiles: the account's own is published when its row changes, those of contacts are fetched. */
 import type { Element } from '@xmpp/client';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
+import { avatarMetadataNs, formatPhotoHash, readPhotoHash } from '../../xmpp/wire/avatar.ts';
 import { bareJid, readBareJid } from '../../xmpp/wire/jid.ts';
+import { mucUserNs } from '../../xmpp/wire/muc.ts';
 import { readPubsubEvent } from '../../xmpp/wire/pubsub.ts';
+import {
+  formatVcardQuery,
+  readVcard,
+  rewriteVcard,
+  type VcardFields,
+} from '../../xmpp/wire/vcard.ts';
 import { createLimit } from '../limit.ts';
 import type { KindParts, Line, Part, PartKind } from '../part.ts';
 import { type Avatar, hashPicture, makeAvatar, readPictureType } from './picture.ts';
 import {
-  formatAvatarData,
-  formatAvatarMetadata,
+  chooseAvatar,
+  formatDataPublish,
   formatDataQuery,
+  formatMetadataPublish,
   formatMetadataQuery,
-  formatPhotoHash,
-  formatVcardQuery,
-  metadataNs,
-  readAvatarMetadata,
+  PNG,
   readDataAnswer,
   readMetadataAnswer,
-  readPhotoHash,
-  readVcard,
-  rewriteVcard,
 } from './stanzas.ts';
 import {
   type Fetched,
   type OwnProfile,
-  type ProfileFields,
   selectBehind,
   selectContacts,
   selectContactVersion,
@@ -43,7 +45,7 @@ const AVATAR_BYTES = 750_000;
 /** The decoder does not take more; asking the database for it would be in vain. */
 const SOURCE_BYTES = 10_000_000;
 
-const NOTHING: ProfileFields = {
+const NOTHING: VcardFields = {
   fullName: null,
   nickname: null,
   email: null,
@@ -115,8 +117,8 @@ const createPart = (line: Line): Part => {
   const publishAvatar = async (avatar: Avatar | null, hadOne: boolean): Promise<string | null> => {
     if (!avatar && !hadOne) return null;
     try {
-      if (avatar) await set(formatAvatarData(avatar.hash, avatar.bytes));
-      await set(formatAvatarMetadata(avatar));
+      if (avatar) await set(formatDataPublish(avatar));
+      await set(formatMetadataPublish(avatar));
       return null;
     } catch (error) {
       if (!(error instanceof RejectError)) throw error;
@@ -131,7 +133,8 @@ const createPart = (line: Line): Part => {
       if (error instanceof RejectError && error.condition === 'item-not-found') return null;
       throw error;
     });
-    await set(rewriteVcard(answer?.getChild('vCard'), profile, avatar?.bytes ?? null));
+    const photo = avatar && { mediaType: PNG, data: avatar.bytes };
+    await set(rewriteVcard(answer?.getChild('vCard'), { fields: profile, photo }));
     const info = await publishAvatar(avatar, profile.avatarHash !== null);
     return { hash: avatar?.hash ?? '', info };
   };
@@ -189,7 +192,7 @@ const createPart = (line: Line): Part => {
       throw error;
     });
     const vcard = readVcard(answer?.getChild('vCard'));
-    const bytes = published === undefined ? (vcard?.photo ?? null) : published;
+    const bytes = published === undefined ? (vcard?.photo?.data ?? null) : published;
     const fields = vcard?.fields ?? NOTHING;
     try {
       const isEmpty = !bytes && Object.values(fields).every((field) => field === null);
@@ -282,10 +285,17 @@ const createPart = (line: Line): Part => {
     line.resync();
   };
 
+  const noticePresence = (presence: Element): void => {
+    // Of an occupant of a room it is nobody's whom we could tell (XEP-0045 §7.2.2).
+    if (presence.attrs.type !== undefined || presence.getChild('x', mucUserNs)) return;
+    const hash = readPhotoHash(presence);
+    if (hash !== null) notice(presence.attrs.from, 'presence', hash);
+  };
+
   const noticeEvent = (message: Element): void => {
     const event = readPubsubEvent(message);
-    if (event?.kind !== 'items' || event.node !== metadataNs) return;
-    const metadata = readAvatarMetadata(event.items.at(-1)?.payload);
+    if (event?.kind !== 'items' || event.node !== avatarMetadataNs) return;
+    const metadata = chooseAvatar(event.items.at(-1)?.payload);
     if (metadata) notice(message.attrs.from, 'event', metadata.info?.hash ?? '');
   };
 
@@ -298,12 +308,11 @@ const createPart = (line: Line): Part => {
     },
     presence: () => (hasProfile ? formatPhotoHash(ownHash) : ''),
     get features() {
-      return contacts.size > 0 ? [`${metadataNs}+notify`] : [];
+      return contacts.size > 0 ? [`${avatarMetadataNs}+notify`] : [];
     },
     watch(stanza) {
       if (contacts.size === 0) return;
-      const hash = stanza.name === 'presence' ? readPhotoHash(stanza) : null;
-      if (hash !== null) notice(stanza.attrs.from, 'presence', hash);
+      if (stanza.name === 'presence') noticePresence(stanza);
       if (stanza.name === 'message') noticeEvent(stanza);
     },
     async sync() {

@@ -5,17 +5,27 @@ import type { Element } from '@xmpp/client';
 import fc from 'fast-check';
 import { RejectError } from '../../../src/errors.ts';
 import { readArchiveEnd, readArchiveResult } from '../../../src/xmpp/wire/archive.ts';
+import {
+  readAvatarData,
+  readAvatarMetadata,
+  readPhotoHash,
+} from '../../../src/xmpp/wire/avatar.ts';
 import { hashCaps, readCaps } from '../../../src/xmpp/wire/caps.ts';
 import { readCommand } from '../../../src/xmpp/wire/command.ts';
 import { detachElement } from '../../../src/xmpp/wire/detach.ts';
 import { readDiscoInfo, readDiscoItems } from '../../../src/xmpp/wire/disco.ts';
+import { readEntityQuery } from '../../../src/xmpp/wire/entity.ts';
+import { readStanzaError } from '../../../src/xmpp/wire/error.ts';
 import { formatForm, formTypeOf, readForm } from '../../../src/xmpp/wire/form.ts';
 import { parseFragment } from '../../../src/xmpp/wire/fragment.ts';
 import { readIq } from '../../../src/xmpp/wire/iq.ts';
+import { readRoomPresence, readSubject } from '../../../src/xmpp/wire/muc.ts';
+import { readDirectInvite, readMediatedInvite } from '../../../src/xmpp/wire/mucInvite.ts';
 import { readPubsubEvent, readPubsubItems } from '../../../src/xmpp/wire/pubsub.ts';
 import { isRosterPush, readRoster, readRosterPush } from '../../../src/xmpp/wire/roster.ts';
 import { readPage, readPageQuery } from '../../../src/xmpp/wire/rsm.ts';
 import { readMaxFileSize, readSlot } from '../../../src/xmpp/wire/upload.ts';
+import { readVcard, rewriteVcard } from '../../../src/xmpp/wire/vcard.ts';
 import { formatElement } from '../../../src/xmpp/wire/xml.ts';
 import { xepExamples } from '../../fixtures/xeps.ts';
 
@@ -28,12 +38,19 @@ const useInfo = (element: Element): unknown => {
   return info && [hashCaps(info), readMaxFileSize(info)];
 };
 
+const VCARD = {
+  fields: { fullName: 'a', nickname: null, email: 'b', url: null, description: null },
+  photo: null,
+};
+
 const READERS: ((element: Element) => unknown)[] = [
-  ...[readArchiveEnd, readArchiveResult],
+  ...[readArchiveEnd, readArchiveResult, readAvatarData, readAvatarMetadata, readPhotoHash],
   ...[readCaps, readCommand, readDiscoInfo, readDiscoItems, useInfo, rewriteForm],
-  ...[readIq, readPage, readPageQuery],
+  ...[readEntityQuery, readIq, readPage, readPageQuery, readStanzaError],
+  ...[readRoomPresence, readSubject, readDirectInvite, readMediatedInvite, readVcard],
   ...[readPubsubEvent, readPubsubItems, isRosterPush, readRoster, readRosterPush],
   (element) => readSlot(element, () => true),
+  (element) => parseFragment(rewriteVcard(element, VCARD)),
   (element) => parseFragment(formatElement(detachElement(element))),
 ];
 
@@ -138,6 +155,8 @@ test('elements by the ten thousand are read', () => {
   );
   assert.equal(info?.features.length, count);
   assert.equal(info && hashCaps(info), null);
+  const vcard = many('vCard', 'vcard-temp', '<EMAIL><USERID>a@b</USERID></EMAIL><FN>c</FN>');
+  assert.ok(rewriteVcard(vcard, VCARD).length > count);
   const page = many('pubsub', 'http://jabber.org/protocol/pubsub', "<items node='a'/>");
   assert.ok(readPubsubItems(page));
 });
