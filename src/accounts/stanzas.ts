@@ -18,7 +18,7 @@ const NS_CHAT_STATES = 'http://jabber.org/protocol/chatstates';
 const NS_EVENT = 'http://jabber.org/protocol/pubsub#event';
 const NS_HINTS = 'urn:xmpp:hints';
 
-export const MESSAGE_TYPES = ['normal', 'chat', 'groupchat', 'headline', 'error'];
+const MESSAGE_TYPES = ['normal', 'chat', 'groupchat', 'headline', 'error'];
 
 /** What a row asks to be sent. */
 export type Outgoing = {

@@ -15,7 +15,7 @@ import { findIllegalChar } from '../../xmpp/wire/xml.ts';
 import type { Command } from './store.ts';
 
 /** Names the software in the presence: any URI of its own will do (XEP-0115 §4). */
-export const CAPS_NODE = 'urn:x-rowgram';
+const CAPS_NODE = 'urn:x-rowgram';
 
 type Info = Omit<DiscoInfo, 'node' | 'forms'> & { forms: [] };
 

@@ -19,7 +19,6 @@ export const formatDataPublish = ({ hash, bytes }: Avatar): string =>
     node: avatarDataNs,
     id: hash,
     payload: formatAvatarData(bytes),
-    options: null,
   });
 
 /** @param avatar null for none any more */
@@ -34,7 +33,6 @@ export const formatMetadataPublish = (avatar: Avatar | null): string => {
     node: avatarMetadataNs,
     id: avatar?.hash ?? null,
     payload: formatAvatarMetadata(info),
-    options: null,
   });
 };
 

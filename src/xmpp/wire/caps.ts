@@ -1,14 +1,10 @@
 /** Entity capabilities: what a presence says of its sender, as a hash of the disco answer (XEP-0115). */
 import { hash } from 'node:crypto';
-import type { Element } from '@xmpp/client';
 import type { DiscoInfo, Identity } from './disco.ts';
 import { type Form, formTypeOf, readValues } from './form.ts';
 import { formatTag } from './tag.ts';
 
 const capsNs = 'http://jabber.org/protocol/caps';
-
-/** The answer to look at is that of the node `node#ver`. */
-export type Caps = { node: string; ver: string; hash: string };
 
 /** The i;octet collation (RFC 4790 §9.3), which is not that of JavaScript's UTF-16 strings. */
 const compareOctets = (a: string, b: string): number =>
@@ -71,9 +67,3 @@ export const hashCaps = (info: Omit<DiscoInfo, 'node'>): string | null => {
 /** @param ver from `hashCaps` @param node a URL that names the software */
 export const formatCaps = (node: string, ver: string): string =>
   formatTag('c', { xmlns: capsNs, hash: 'sha-1', node, ver });
-
-/** @returns null for a presence without capabilities, or with those of the form before version 1.4 */
-export const readCaps = (presence: Element): Caps | null => {
-  const { node, ver, hash: algorithm } = presence.getChild('c', capsNs)?.attrs ?? {};
-  return node && ver && algorithm ? { node, ver, hash: algorithm } : null;
-};

@@ -67,14 +67,12 @@ export const readDiscoItems = (query: Element | null | undefined): DiscoItems | 
   return { node: query.attrs.node ?? null, items };
 };
 
-/** @param set the page that this is (XEP-0059), as XML */
-export const formatDiscoItems = ({ node, items }: DiscoItems, set = ''): string =>
+export const formatDiscoItems = ({ node, items }: DiscoItems): string =>
   formatTag(
     'query',
     { xmlns: discoItemsNs, node },
-    items.map((item) => formatTag('item', item)).join('') + set,
+    items.map((item) => formatTag('item', item)).join(''),
   );
 
-/** @param set the page that is asked for (XEP-0059), as XML */
-export const formatDiscoItemsQuery = (node: string | null, set = ''): string =>
-  formatTag('query', { xmlns: discoItemsNs, node }, set);
+export const formatDiscoItemsQuery = (node: string | null): string =>
+  formatTag('query', { xmlns: discoItemsNs, node });

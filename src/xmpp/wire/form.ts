@@ -1,11 +1,10 @@
 /** Data forms (XEP-0004), and what they are for by their FORM_TYPE (XEP-0068). */
 import type { Element } from '@xmpp/client';
-import { parseBoolean } from './scalar.ts';
 import { formatTag, formatTextTag } from './tag.ts';
 
 export const dataNs = 'jabber:x:data';
 
-const fieldTypes = [
+export const fieldTypes = [
   'boolean',
   'fixed',
   'hidden',
@@ -127,7 +126,7 @@ export const formatForm = (form: FormDraft): string =>
   );
 
 /** The field that says what the others mean. */
-export const formTypeField = (formType: string): Partial<FormField> => ({
+const formTypeField = (formType: string): Partial<FormField> => ({
   var: 'FORM_TYPE',
   type: 'hidden',
   values: [formType],
@@ -151,10 +150,6 @@ export const readValues = ({ fields }: Form, name: string): string[] =>
 
 export const readValue = (form: Form, name: string): string | null =>
   readValues(form, name)[0] ?? null;
-
-/** @returns null when there is no such field, or what it says is no boolean */
-export const booleanOf = (form: Form, name: string): boolean | null =>
-  parseBoolean(readValue(form, name));
 
 /**
  * What the form is for. Only what is submitted may leave out that the field is hidden (XEP-0068 §5).

@@ -36,33 +36,22 @@ export const readIq = (stanza: Element): Iq | null => {
   return { type, id, from, to, payload: payload ?? null };
 };
 
-/**
- * @param iq its payload is XML, taken as it is; without `to` it goes to the account itself. Only a
- *   component states `from`: a server ends the stream of a client that states it wrongly
- */
+/** @param iq its payload is XML, taken as it is; without `to` it goes to the account itself */
 export const formatIq = (iq: {
   type: 'get' | 'set' | 'result';
   id: string;
   to: string | null;
-  from?: string | null;
   payload: string;
-}): string => formatTag('iq', { type: iq.type, id: iq.id, to: iq.to, from: iq.from }, iq.payload);
+}): string => formatTag('iq', { type: iq.type, id: iq.id, to: iq.to }, iq.payload);
 
-/** @param payload XML, taken as it is @param from only for a component: the request's `to` */
-export const formatIqResult = (
-  { id, from: to }: IqRequest,
-  payload = '',
-  from: string | null = null,
-): string => formatTag('iq', { type: 'result', id, to, from }, payload);
+/** @param payload XML, taken as it is */
+export const formatIqResult = ({ id, from: to }: IqRequest, payload = ''): string =>
+  formatIq({ type: 'result', id, to, payload });
 
 /**
  * The answer to a request that is not granted. An error or a result is never to be answered so.
  *
- * @param from only for a component: the request's `to`
  * @throws RejectError `bad-request` when the text has a character that XML does not allow
  */
-export const formatIqError = (
-  { id, from: to }: IqRequest,
-  error: ErrorDraft,
-  from: string | null = null,
-): string => formatTag('iq', { type: 'error', id, to, from }, formatStanzaError(error));
+export const formatIqError = ({ id, from: to }: IqRequest, error: ErrorDraft): string =>
+  formatTag('iq', { type: 'error', id, to }, formatStanzaError(error));

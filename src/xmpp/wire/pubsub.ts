@@ -1,13 +1,11 @@
 /** Publish-subscribe (XEP-0060) and its personal form (XEP-0163), as a client uses them. */
 import type { Element } from '@xmpp/client';
 import { detachElement } from './detach.ts';
-import { type FormValues, formatSubmit } from './form.ts';
-import { formatPageQuery, type Page, type PageQuery, readPage } from './rsm.ts';
+import { type Page, readPage } from './rsm.ts';
 import { formatTag } from './tag.ts';
 
-export const pubsubNs = 'http://jabber.org/protocol/pubsub';
-export const pubsubEventNs = 'http://jabber.org/protocol/pubsub#event';
-const publishOptionsNs = 'http://jabber.org/protocol/pubsub#publish-options';
+const pubsubNs = 'http://jabber.org/protocol/pubsub';
+const pubsubEventNs = 'http://jabber.org/protocol/pubsub#event';
 
 export type PubsubItem = {
   id: string | null;
@@ -29,45 +27,23 @@ const formatPubsub = (content: string): string => formatTag('pubsub', { xmlns: p
 
 const formatItem = (id: string | null, payload = ''): string => formatTag('item', { id }, payload);
 
-/**
- * @param item `id` null lets the service choose one; `payload` is XML, taken as it is; `options` are
- *   what the node has to be configured as, such as `pubsub#access_model` (§7.1.5), null for any
- */
-export const formatPublish = (item: {
-  node: string;
-  id: string | null;
-  payload: string;
-  options: FormValues | null;
-}): string => {
-  const options = item.options === null ? '' : formatSubmit(publishOptionsNs, item.options);
-  return formatPubsub(
-    formatTag('publish', { node: item.node }, formatItem(item.id, item.payload)) +
-      (options === '' ? '' : formatTag('publish-options', {}, options)),
-  );
-};
-
-/** Subscribers are told of it (§7.2.2.1). */
-export const formatRetract = (node: string, id: string): string =>
-  formatPubsub(formatTag('retract', { node, notify: 'true' }, formatItem(id)));
+/** @param item `id` null lets the service choose one; `payload` is XML, taken as it is */
+export const formatPublish = (item: { node: string; id: string | null; payload: string }): string =>
+  formatPubsub(formatTag('publish', { node: item.node }, formatItem(item.id, item.payload)));
 
 /** @param query without ids or limits it asks for all items */
 export const formatItemsQuery = (query: {
   node: string;
   ids?: string[];
   maxItems?: number | null;
-  page?: Partial<PageQuery> | null;
 }): string =>
   formatPubsub(
     formatTag(
       'items',
       { node: query.node, max_items: query.maxItems },
       (query.ids ?? []).map((id) => formatItem(id)).join(''),
-    ) + (query.page ? formatPageQuery(query.page) : ''),
+    ),
   );
-
-/** @param jid who is to get the events: the bare or full address of the account itself (§6.1.3.1) */
-export const formatSubscribe = (node: string, jid: string): string =>
-  formatPubsub(formatTag('subscribe', { node, jid }));
 
 const readItems = (items: Element, ns: string): PubsubItem[] =>
   items.getChildren('item', ns).map((item) => {

@@ -3,7 +3,7 @@ import type { Element } from '@xmpp/client';
 import { parseCount } from './scalar.ts';
 import { formatTag, formatTextTag } from './tag.ts';
 
-export const rsmNs = 'http://jabber.org/protocol/rsm';
+const rsmNs = 'http://jabber.org/protocol/rsm';
 
 /** `before` is the empty text for the last page (§2.5). At most one of the last three is stated. */
 export type PageQuery = {
@@ -31,27 +31,6 @@ export const formatPageQuery = (query: Partial<PageQuery>): string =>
       formatTextTag('before', query.before) +
       formatTextTag('after', query.after) +
       formatTextTag('index', query.index),
-  );
-
-/** @param parent what holds the `<set/>` @returns null when there is none; wrong numbers are null */
-export const readPageQuery = (parent: Element): PageQuery | null => {
-  const set = parent.getChild('set', rsmNs);
-  if (!set) return null;
-  return {
-    max: parseCount(set.getChildText('max', rsmNs)),
-    before: set.getChildText('before', rsmNs),
-    after: set.getChildText('after', rsmNs),
-    index: parseCount(set.getChildText('index', rsmNs)),
-  };
-};
-
-export const formatPage = ({ first, last, firstIndex, count }: Page): string =>
-  formatTag(
-    'set',
-    { xmlns: rsmNs },
-    formatTextTag('first', first, { index: firstIndex }) +
-      formatTextTag('last', last) +
-      formatTextTag('count', count),
   );
 
 /** @param parent what holds the `<set/>` @returns null when there is none; wrong numbers are null */

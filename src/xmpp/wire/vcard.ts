@@ -5,7 +5,7 @@ import { parseBase64 } from './scalar.ts';
 import { formatTag } from './tag.ts';
 import { formatElement } from './xml.ts';
 
-export const vcardNs = 'vcard-temp';
+const vcardNs = 'vcard-temp';
 
 /** Null is what is not told, or is empty; of what stands there more than once the first counts. */
 export type VcardFields = {

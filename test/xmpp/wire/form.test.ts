@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
-  booleanOf,
   type Form,
   type FormField,
   formatForm,
@@ -54,8 +53,6 @@ test('what is submitted is read by the names of its fields (XEP-0004, example 3)
   const form = formIn(xepExamples['0004-3']);
   assert.equal(readValue(form, 'botname'), 'The Jabber Google Bot');
   assert.equal(readValues(form, 'description').length, 4);
-  assert.equal(booleanOf(form, 'public'), false);
-  assert.equal(booleanOf(form, 'botname'), null);
   assert.equal(readValue(form, 'none'), null);
   assert.deepEqual(readValues(form, 'none'), []);
   assert.equal(readValue(form, 'constructor'), null);

@@ -10,7 +10,7 @@ import {
   readAvatarMetadata,
   readPhotoHash,
 } from '../../../src/xmpp/wire/avatar.ts';
-import { hashCaps, readCaps } from '../../../src/xmpp/wire/caps.ts';
+import { hashCaps } from '../../../src/xmpp/wire/caps.ts';
 import { readCommand } from '../../../src/xmpp/wire/command.ts';
 import { detachElement } from '../../../src/xmpp/wire/detach.ts';
 import { readDiscoInfo, readDiscoItems } from '../../../src/xmpp/wire/disco.ts';
@@ -23,7 +23,7 @@ import { readRoomPresence, readSubject } from '../../../src/xmpp/wire/muc.ts';
 import { readDirectInvite, readMediatedInvite } from '../../../src/xmpp/wire/mucInvite.ts';
 import { readPubsubEvent, readPubsubItems } from '../../../src/xmpp/wire/pubsub.ts';
 import { isRosterPush, readRoster, readRosterPush } from '../../../src/xmpp/wire/roster.ts';
-import { readPage, readPageQuery } from '../../../src/xmpp/wire/rsm.ts';
+import { readPage } from '../../../src/xmpp/wire/rsm.ts';
 import { readMaxFileSize, readSlot } from '../../../src/xmpp/wire/upload.ts';
 import { readVcard, rewriteVcard } from '../../../src/xmpp/wire/vcard.ts';
 import { formatElement } from '../../../src/xmpp/wire/xml.ts';
@@ -45,8 +45,8 @@ const VCARD = {
 
 const READERS: ((element: Element) => unknown)[] = [
   ...[readArchiveEnd, readArchiveResult, readAvatarData, readAvatarMetadata, readPhotoHash],
-  ...[readCaps, readCommand, readDiscoInfo, readDiscoItems, useInfo, rewriteForm],
-  ...[readEntityQuery, readIq, readPage, readPageQuery, readStanzaError],
+  ...[readCommand, readDiscoInfo, readDiscoItems, useInfo, rewriteForm],
+  ...[readEntityQuery, readIq, readPage, readStanzaError],
   ...[readRoomPresence, readSubject, readDirectInvite, readMediatedInvite, readVcard],
   ...[readPubsubEvent, readPubsubItems, isRosterPush, readRoster, readRosterPush],
   (element) => readSlot(element, () => true),

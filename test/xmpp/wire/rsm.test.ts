@@ -3,17 +3,15 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseFragment } from '../../../src/xmpp/wire/fragment.ts';
 import {
-  formatPage,
   formatPageQuery,
   type Page,
   type PageQuery,
   readPage,
-  readPageQuery,
 } from '../../../src/xmpp/wire/rsm.ts';
 import { xepExamples } from '../../fixtures/xeps.ts';
-import { assertSameXml, legalText, payloadOf, plainRecord } from '../../support/xmlTree.ts';
+import { assertSameXml, legalText, payloadOf } from '../../support/xmlTree.ts';
 
-test('queries are read and written (XEP-0059, examples 8, 11 and 12)', () => {
+test('queries are written (XEP-0059, examples 8, 11 and 12)', () => {
   const none = { max: 10, before: null, after: null, index: null };
   const queries: ['0059-8' | '0059-11' | '0059-12', PageQuery][] = [
     ['0059-8', { ...none, before: 'peter@pixyland.org' }],
@@ -22,12 +20,11 @@ test('queries are read and written (XEP-0059, examples 8, 11 and 12)', () => {
   ];
   for (const [example, expected] of queries) {
     const payload = payloadOf(xepExamples[example]);
-    assert.deepEqual(readPageQuery(payload), expected);
     assertSameXml(formatPageQuery(expected), payload.getChild('set'));
   }
 });
 
-test('pages are read and written (XEP-0059, examples 4 and 13)', () => {
+test('pages are read (XEP-0059, examples 4 and 13)', () => {
   const first = { first: 'stpeter@jabber.org', firstIndex: 0 };
   const middle = { first: 'peter@pixyland.org', firstIndex: 371 };
   const pages: ['0059-4' | '0059-13', Page][] = [
@@ -37,7 +34,6 @@ test('pages are read and written (XEP-0059, examples 4 and 13)', () => {
   for (const [example, expected] of pages) {
     const payload = payloadOf(xepExamples[example]);
     assert.deepEqual(readPage(payload), expected);
-    assertSameXml(formatPage(expected), payload.getChild('set'));
   }
 });
 
@@ -51,21 +47,17 @@ test('an empty page has no ends, and wrong numbers are none', () => {
     count: 0,
   });
   assert.equal(readPage(read("<first index='-1'>a</first>"))?.firstIndex, null);
-  assert.equal(readPageQuery(read('<max>a</max>'))?.max, null);
-  assert.equal(readPageQuery(read('<max/>'))?.max, null);
+  assert.equal(readPage(read('<count>a</count>'))?.count, null);
+  assert.equal(readPage(read('<count/>'))?.count, null);
   assert.equal(readPage(parseFragment('<a><set/></a>')), null);
-  assert.equal(readPageQuery(parseFragment('<a/>')), null);
 });
 
-test('any page and query is read as it was written', () => {
-  const text = fc.option(legalText);
-  const count = fc.option(fc.maxSafeNat());
-  const queries = plainRecord({ max: count, before: text, after: text, index: count });
+test('any id is asked for as it is', () => {
   fc.assert(
-    fc.property(queries, legalText, text, count, count, (query, first, last, firstIndex, total) => {
-      const page = { first, last, firstIndex, count: total };
-      assert.deepEqual(readPage(parseFragment(`<a>${formatPage(page)}</a>`)), page);
-      assert.deepEqual(readPageQuery(parseFragment(`<a>${formatPageQuery(query)}</a>`)), query);
+    fc.property(legalText, (after) => {
+      const set = parseFragment(formatPageQuery({ max: 1, after }));
+      assert.equal(set.getChildText('after'), after);
+      assert.equal(set.getChild('before'), undefined);
     }),
   );
 });
