@@ -1,7 +1,6 @@
-/** Commands (XEP-0050): what a function has answered as a form, and what was filled in as its fields. */
+/** Commands (XEP-0050): what was filled in as fields, and the sessions between their steps. */
 import { RejectError } from '../../errors.ts';
-import { type CommandAnswer, formatCommand } from '../../xmpp/wire/command.ts';
-import type { FieldType, Form, FormDraft, FormOption } from '../../xmpp/wire/form.ts';
+import type { FieldType, Form, FormOption } from '../../xmpp/wire/form.ts';
 import { parseBoolean } from '../../xmpp/wire/scalar.ts';
 
 export type CommandField = {
@@ -14,38 +13,8 @@ export type CommandField = {
   values: string[];
 };
 
-/** What a function returns. */
-export type CommandReply = {
-  note: string | null;
-  noteType: 'info' | 'warn' | 'error';
-  title: string | null;
-  instructions: string[];
-  /** To be filled in: the command goes on. */
-  form: CommandField[] | null;
-  result: CommandField[] | null;
-};
-
 /** Values by the name of their field. */
 export type CommandFields = Record<string, string | string[] | boolean | null>;
-
-const draftForm = ({ title, instructions, form, result }: CommandReply): FormDraft | null => {
-  const fields = form ?? result;
-  if (fields === null) return null;
-  return { type: form ? 'form' : 'result', title, instructions, fields };
-};
-
-/** @throws RejectError when a text has a character that XML does not allow */
-export const buildReply = (node: string, sessionId: string, reply: CommandReply): string => {
-  const answer: CommandAnswer = {
-    node,
-    sessionId,
-    status: reply.form ? 'executing' : 'completed',
-    actions: reply.form ? { execute: 'complete', offered: ['complete'] } : null,
-    notes: reply.note === null ? [] : [{ type: reply.noteType, text: reply.note }],
-    form: draftForm(reply),
-  };
-  return formatCommand(answer);
-};
 
 const readValue = ({ type }: CommandField, values: string[]): CommandFields[string] => {
   if (type.endsWith('-multi')) return values;

@@ -14,16 +14,10 @@ import { formatIqError, formatIqResult, type Iq, readIq } from '../../xmpp/wire/
 import { formatElement } from '../../xmpp/wire/xml.ts';
 import type { KindParts, Line, Part, PartKind, Taken } from '../part.ts';
 import { answerBuiltIn, FEATURES } from './builtIn.ts';
-import {
-  buildReply,
-  type CommandFields,
-  type CommandReply,
-  type CommandSession,
-  createSessions,
-  readFields,
-} from './commands.ts';
+import { type CommandFields, type CommandSession, createSessions, readFields } from './commands.ts';
 import { type Directory, findCommand, findHandler, isAllowed, listCommands } from './directory.ts';
 import { answerInfo, answerItems, buildCaps, describeAccount } from './discovery.ts';
+import { buildReply, type CommandReply, readReply } from './reply.ts';
 import { decideOutcome, type Outcome, readResponse } from './response.ts';
 import { findSqlError, judgeSqlError } from './sqlErrors.ts';
 import {
@@ -214,8 +208,8 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
   ) => {
     const { functionName: name } = command;
     const jid = session.jid;
-    const called = await call(request, name, (db) =>
-      callCommand(db, name, COMMAND_S, { accountId, jid, fields }),
+    const called = await call(request, name, async (db) =>
+      readReply(await callCommand(db, name, COMMAND_S, { accountId, jid, fields })),
     );
     if (called) reply(request, name, session, called.result);
     // What was filled in may be mended.

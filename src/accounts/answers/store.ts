@@ -2,8 +2,7 @@
 import type pg from 'pg';
 import { type DatabasePool, type SerializableValue, sql } from 'slonik';
 import { z } from 'zod';
-import type { FieldType } from '../../xmpp/wire/form.ts';
-import type { CommandFields, CommandReply } from './commands.ts';
+import type { CommandFields } from './commands.ts';
 
 const handler = z.object({
   accountId: z.number().nullable(),
@@ -155,82 +154,40 @@ export const callHandler = (
   return callFunction(db, call, [accountId, iqFrom, iqType, payload]);
 };
 
-const FIELD_TYPES = [
-  'boolean',
-  'fixed',
-  'hidden',
-  'jid-multi',
-  'jid-single',
-  'list-multi',
-  'list-single',
-  'text-multi',
-  'text-private',
-  'text-single',
-] as const satisfies FieldType[];
-
 const text = z.union([z.string(), z.number(), z.boolean()]).transform(String);
-const texts = z
-  .union([text.transform((one) => [one]), z.array(text)])
-  .nullish()
-  .transform((values) => values ?? []);
 const option = z.union([
-  text.transform((value) => ({ label: null as string | null, value })),
+  text.transform((value) => ({ label: null, value })),
   z.object({ value: text, label: text.nullish().transform((label) => label ?? null) }),
 ]);
 
-/** The type that fits what is given, where none is. */
-const guessType = (value: unknown, hasOptions: boolean): FieldType => {
-  const isMulti = Array.isArray(value);
-  if (hasOptions) return isMulti ? 'list-multi' : 'list-single';
-  if (isMulti) return 'text-multi';
-  return typeof value === 'boolean' ? 'boolean' : 'text-single';
-};
-
-const field = z
-  .object({
-    var: z.string().nullish(),
-    type: z.enum(FIELD_TYPES).nullish(),
-    label: z.string().nullish(),
-    desc: z.string().nullish(),
-    value: z.unknown().optional(),
-    options: z.array(option).nullish(),
-    required: z.boolean().nullish(),
-  })
-  .transform((given, context) => {
-    const values = texts.safeParse(given.value);
-    if (!values.success)
-      context.addIssue('a value is neither text, number, boolean nor a list of them');
-    return {
-      var: given.var ?? null,
-      type: given.type ?? guessType(given.value, (given.options ?? []).length > 0),
-      label: given.label ?? null,
-      desc: given.desc ?? null,
-      isRequired: given.required ?? false,
-      options: given.options ?? [],
-      values: values.data ?? [],
-    };
-  });
+const field = z.object({
+  var: z.string().nullish(),
+  type: z.string().nullish(),
+  label: z.string().nullish(),
+  desc: z.string().nullish(),
+  value: z
+    .union([z.string(), z.number(), z.boolean(), z.array(text)], {
+      error: 'a value is neither text, number, boolean nor a list of them',
+    })
+    .nullish(),
+  options: z.array(option).nullish(),
+  required: z.boolean().nullish(),
+});
+/** A field of a form, as a function states it. */
+export type StatedField = z.infer<typeof field>;
 
 const reply = z
   .object({
     note: z.string().nullish(),
     note_type: z.enum(['info', 'warn', 'error']).nullish(),
     title: z.string().nullish(),
-    instructions: texts,
+    instructions: z.union([text.transform((line) => [line]), z.array(text)]).nullish(),
     form: z.array(field).nullish(),
     result: z.array(field).nullish(),
   })
-  .nullable()
-  .transform(
-    (given): CommandReply => ({
-      note: given?.note ?? null,
-      noteType: given?.note_type ?? 'info',
-      title: given?.title ?? null,
-      instructions: given?.instructions ?? [],
-      form: given?.form ?? null,
-      result: given?.result ?? null,
-    }),
-  );
+  .nullable();
+/** What a function of a command returns; null for nothing to say. */
+export type StatedReply = z.infer<typeof reply>;
 
 /** @throws Error also when the function returns what is no answer */
 export const callCommand = async (
@@ -238,7 +195,7 @@ export const callCommand = async (
   functionName: string,
   timeoutS: number,
   { accountId, jid, fields }: { accountId: number; jid: string; fields: CommandFields | null },
-): Promise<CommandReply> => {
+): Promise<StatedReply> => {
   const call = { functionName, signature: 'int8,text,jsonb', timeoutMs: timeoutS * 1_000 };
   const json = fields === null ? null : JSON.stringify(fields satisfies SerializableValue);
   const result = await callFunction(db, call, [accountId, jid, json]);

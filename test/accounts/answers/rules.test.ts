@@ -13,6 +13,7 @@ import {
   listCommands,
 } from '../../../src/accounts/answers/directory.ts';
 import { answerInfo, buildCaps, describeAccount } from '../../../src/accounts/answers/discovery.ts';
+import { buildReply, readReply } from '../../../src/accounts/answers/reply.ts';
 import { decideOutcome, readResponse } from '../../../src/accounts/answers/response.ts';
 import { findSqlError, judgeSqlError } from '../../../src/accounts/answers/sqlErrors.ts';
 import { RejectError } from '../../../src/errors.ts';
@@ -198,4 +199,35 @@ test('a session goes on once, by whom it was begun, within ten minutes; there ar
   assert.equal(sessions.isFull(600_000), false);
   assert.equal(sessions.take('0', 'n', 'a@b/c', 600_000), null);
   assert.equal(sessions.take('1', 'n', 'a@b/c', 600_000)?.id, '1');
+});
+
+test('a field that states no type is of the one that fits its value (XEP-0004 §3.3)', () => {
+  const options = [{ label: null, value: 'a' }];
+  const fields = [
+    {},
+    { value: 7 },
+    { value: true },
+    { value: ['a', 'b'] },
+    { value: 'a', options },
+    { value: ['a'], options },
+    { value: ['x@y'], type: 'jid-multi' },
+  ];
+  assert.deepEqual(
+    readReply({ form: fields }).form?.map(({ type, values }) => [type, values]),
+    [
+      ['text-single', []],
+      ['text-single', ['7']],
+      ['boolean', ['true']],
+      ['text-multi', ['a', 'b']],
+      ['list-single', ['a']],
+      ['list-multi', ['a']],
+      ['jid-multi', ['x@y']],
+    ],
+  );
+  assert.throws(() => readReply({ form: [{ type: 'colour' }] }), /the type 'colour'/);
+});
+
+test('a reply that says nothing ends the command', () => {
+  const { attrs, children } = parseFragment(buildReply('n', 's', readReply(null)));
+  assert.deepEqual([attrs.status, children], ['completed', []]);
 });
