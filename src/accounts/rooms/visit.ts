@@ -2,18 +2,10 @@
  * One room that an account is in, or tries to be, over all its streams: it is entered, left and looked
  * after; what is said in it becomes rows, and what it shows of our own messages settles theirs.
  */
-import { randomBytes } from 'node:crypto';
 import type { Element } from '@xmpp/client';
-import type pg from 'pg';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
-import {
-  type ArchiveEnd,
-  archiveNs,
-  formatArchiveQuery,
-  readArchiveEnd,
-  readArchiveResult,
-} from '../../xmpp/wire/archive.ts';
-import { discoInfoNs, formatDiscoInfoQuery, readDiscoInfo } from '../../xmpp/wire/disco.ts';
+import { archiveNs } from '../../xmpp/wire/archive.ts';
+import { formatDiscoInfoQuery } from '../../xmpp/wire/disco.ts';
 import { formatPing } from '../../xmpp/wire/entity.ts';
 import { readStanzaError } from '../../xmpp/wire/error.ts';
 import { parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
@@ -22,28 +14,25 @@ import {
   formatJoin,
   readOccupantJid,
   readRoomPresence,
+  readSubject,
 } from '../../xmpp/wire/muc.ts';
 import { formatDirectedPresence, formatDirectedUnavailable } from '../../xmpp/wire/presence.ts';
 import type { TxRow } from '../link.ts';
 import type { Line, PartTiming, Taken } from '../part.ts';
-import { type Incoming, readMessage } from '../stanzas.ts';
 import { changeRoom, decideRetryMs, type Occupant, type Setback } from './changeRoom.ts';
-import { type RoomMessage, readRoomMessage } from './stanzas.ts';
+import { createHearing } from './hearing.ts';
+import { isStillIn, mayBeRoom, readHasArchive } from './roomAnswers.ts';
 import {
   deleteOccupant,
   deletePosition,
-  type Position,
   type RoomRow,
   type RoomState,
-  selectPosition,
-  selectSeen,
   updateAbsent,
   updateJoined,
   updateOccupantNick,
   updateOccupants,
   updateSubject,
   upsertOccupant,
-  upsertPosition,
 } from './store.ts';
 
 /**
@@ -95,25 +84,6 @@ const STABLE_MS = 60_000;
 const WAIT_MS = 30_000;
 /** Tries in which our own last session may be what holds the nick. */
 const GHOST_TRIES = 6;
-const PAGE = 100;
-/** By so much two clocks' seconds may differ where the last message was seen. */
-const OVERLAP_S = 10;
-
-/** Errors of an occupant's own ping that do not say that the account is out (XEP-0410 §3.2). */
-const STILL_IN = ['service-unavailable', 'feature-not-implemented', 'item-not-found'];
-/** Answers to the question what an address is that leave no hope of a room. */
-const NO_ROOM = [
-  'jid-malformed',
-  'no-room',
-  'remote-server-not-found',
-  'remote-server-timeout',
-  'service-unavailable',
-  // A person's, who does not know us.
-  'subscription-required',
-];
-
-const seenKey = (from: string | null, id: string | null, body: string | null): string =>
-  `${from} ${id} ${body}`;
 
 export const createVisit = (line: Line, jid: string, first: RoomRow, timing: PartTiming): Visit => {
   const { accountId } = line;
@@ -132,19 +102,15 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   let failures = 0;
   let joinedAt = 0;
   let heardAt = 0;
-  let hasArchive = false;
-  let isArchiveRefused = false;
-  let position: Position | null = null;
-  /** What a room without ids may tell again. */
-  let seen: Set<string> | null = null;
-  /** What such a room said just before the account was first in it; told again, it is as old as before. */
-  const passedOver: string[] = [];
-  /** The query to the archive that is under way; its results are stored, or only looked at. */
-  let query: { id: string; isStored: boolean } | null = null;
   let timer: NodeJS.Timeout | null = null;
 
   const address = () => `${jid}/${nick}`;
-  const isIn = () => phase === 'entered' || phase === 'joined' || phase === 'checking';
+  const isLevel = () => phase === 'joined' || phase === 'checking';
+  const isIn = () => phase === 'entered' || isLevel();
+  const hearing = createHearing(line, jid, () => ({
+    ownNicks: [nick, formerNick],
+    progress: isLevel() ? 'level' : phase === 'entered' ? 'missing' : null,
+  }));
   const isToRoom = (sent: TxRow): boolean => {
     if (sent.messageStanza !== null) return true;
     return readBareJid(sent.messageTo) === jid;
@@ -162,9 +128,15 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     if (timer) clearTimeout(timer);
     timer = setTimeout(act, ms);
   };
-  const stop = () => {
+  const stopTimer = () => {
     if (timer) clearTimeout(timer);
     timer = null;
+  };
+  /** What is under way counts no more. */
+  const supersede = () => {
+    attempt += 1;
+    stopTimer();
+    hearing.stop();
   };
 
   const tellAbsent = (state: RoomState): Taken => ({
@@ -178,11 +150,9 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   });
 
   const out = ({ mayPass, info }: Setback): Taken => {
-    attempt += 1;
-    stop();
+    supersede();
     if (joinedAt > 0 && Date.now() - joinedAt > STABLE_MS) failures = 0;
     joinedAt = 0;
-    query = null;
     why = info;
     phase = mayPass ? 'backoff' : 'refused';
     const afterMs = mayPass ? decideRetryMs(failures, retryMs, Math.random()) : null;
@@ -197,7 +167,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   const finish = (own: number) => {
     if (own !== attempt || (phase !== 'entered' && phase !== 'checking')) return;
     phase = 'joined';
-    seen = null;
+    hearing.end();
     heardAt = Date.now();
     watch();
     line.abandon(jid);
@@ -205,20 +175,19 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   };
   const finishOnceStored = () => {
     const own = attempt;
-    const write = (client: pg.Client) => upsertPosition(client, accountId, jid, null);
-    line.store({ write, onStored: () => finish(own) });
+    line.store({ ...hearing.advance(), onStored: () => finish(own) });
   };
 
   const ping = async (): Promise<void> => {
     const own = attempt;
-    let isStillIn = true;
+    let isLost = false;
     try {
       await line.request({ to: address(), type: 'get', payload: formatPing(), timeoutMs: PING_MS });
     } catch (error) {
-      isStillIn = error instanceof RejectError && STILL_IN.includes(error.condition);
+      isLost = !isStillIn(error);
     }
     if (own !== attempt) return;
-    if (!isStillIn) fail({ mayPass: true, info: 'the room has lost the account' });
+    if (isLost) fail({ mayPass: true, info: 'the room has lost the account' });
     else if (phase === 'checking') finishOnceStored();
     else {
       heardAt = Date.now();
@@ -238,51 +207,30 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   const discover = async (): Promise<boolean> => {
     try {
       const payload = formatDiscoInfoQuery(null);
-      const answer = await line.request({ to: jid, type: 'get', payload });
-      const info = readDiscoInfo(answer.getChild('query', discoInfoNs));
-      if (info && !info.identities.some(({ category }) => category === 'conference')) {
-        throw new RejectError('this is the address of no room', 'no-room');
-      }
-      return info?.features.includes(archiveNs) ?? false;
+      return readHasArchive(await line.request({ to: jid, type: 'get', payload }));
     } catch (error) {
-      if (!(error instanceof RejectError) || NO_ROOM.includes(error.condition)) throw error;
-      // Such as of a room that entering it will make.
-      return false;
+      if (mayBeRoom(error)) return false;
+      throw error;
     }
   };
 
   const enter = async (own: number): Promise<void> => {
     const wanted = wantedNick();
-    const canAsk = await discover();
-    const last = await selectPosition(line.db, accountId, jid);
+    const missed = await hearing.look(await discover());
     if (own !== attempt) return;
-    hasArchive = canAsk && !isArchiveRefused;
-    position = last;
-    seen = null;
-    if (last && !hasArchive) {
-      const known = await selectSeen(line.db, accountId, jid);
-      if (own !== attempt) return;
-      seen = new Set([
-        ...known.map(({ from, id, body }) => seenKey(from, id, body)),
-        ...passedOver,
-      ]);
-    }
     if (nick !== '') formerNick = nick;
     nick = wanted;
     askedNick = wanted;
     phase = 'joining';
-    const history = hasArchive
-      ? { maxStanzas: 0 }
-      : { seconds: Math.ceil(last?.secondsAgo ?? 0) + OVERLAP_S };
     const { password } = row;
+    const history = hearing.begin(missed);
     line.send(formatJoin({ to: address(), password, history, availability: availability() }));
     rest(JOIN_MS, () => fail({ mayPass: true, info: 'the room does not answer' }));
   };
 
   const join = () => {
-    attempt += 1;
+    supersede();
     const own = attempt;
-    stop();
     phase = 'asking';
     line.store(tellAbsent({ state: 'joining', info: null, afterMs: null }));
     enter(own).catch((error: unknown) => {
@@ -293,179 +241,82 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     });
   };
 
-  const ask = async (
-    after: string | null,
-    start: Date | null,
-    isStored: boolean,
-  ): Promise<ArchiveEnd> => {
-    const id = randomBytes(9).toString('base64url');
-    query = { id, isStored };
-    const page = isStored ? { max: PAGE, after } : { max: 1, before: '' };
-    const payload = formatArchiveQuery({ queryId: id, start, page });
-    const answer = await line.request({ to: jid, type: 'set', payload });
-    const end = readArchiveEnd(answer.getChild('fin', archiveNs));
-    if (!end) throw new RetryError('the archive of the room does not say how far it has come', 0);
-    return end;
-  };
-
-  const readPages = async (own: number, from: string | null, start: Date | null) => {
-    let after = from;
-    for (;;) {
-      const { isComplete, page } = await ask(after, after === null ? start : null, true);
-      if (own !== attempt || isComplete || !page?.last || page.last === after) return;
-      after = page.last;
-    }
-  };
-
-  /** Reads what was said since the account was last here; of a new room, only where its archive ends. */
   const catchUp = async (own: number): Promise<void> => {
-    const last = position;
-    if (last === null) {
-      const { page } = await ask(null, null, false);
-      const end = page?.last ?? null;
-      line.store({ write: (client) => upsertPosition(client, accountId, jid, end) });
-      return;
-    }
-    const start = new Date(Date.now() - (last.secondsAgo + OVERLAP_S) * 1_000);
     try {
-      await readPages(own, last.archiveId, start);
+      await hearing.catchUp();
+      if (own === attempt) finishOnceStored();
     } catch (error) {
-      const isGone = error instanceof RejectError && error.condition === 'item-not-found';
-      if (!isGone || last.archiveId === null) throw error;
-      // The archive has forgotten the last message that we saw.
-      await readPages(own, null, start);
+      if (own !== attempt) return;
+      if (!(error instanceof RejectError)) fail({ mayPass: true, info: errorText(error) });
+      else {
+        hearing.refuseArchive();
+        join();
+      }
+    }
+  };
+
+  const openRoom = async (): Promise<void> => {
+    try {
+      await line.request({ to: jid, type: 'set', payload: formatInstantRoom() });
+    } catch (error) {
+      line.log.warn({ room: jid, reason: errorText(error) }, 'new room stays locked');
     }
   };
 
   const onEntered = (isNew: boolean) => {
-    const own = attempt;
     phase = 'entered';
     joinedAt = Date.now();
     heardAt = joinedAt;
     line.log.info({ room: jid, nick }, 'room entered');
-    if (isNew) {
-      line
-        .request({ to: jid, type: 'set', payload: formatInstantRoom() })
-        .catch((error: unknown) =>
-          line.log.warn({ room: jid, reason: errorText(error) }, 'new room stays locked'),
-        );
+    if (isNew) void openRoom();
+    // The subject ends what a room without archive tells those who enter (§7.2.15).
+    if (!hearing.hasArchive()) rest(SUBJECT_MS, finishOnceStored);
+    else {
+      stopTimer();
+      void catchUp(attempt);
     }
-    if (!hasArchive) {
-      // The subject ends what a room tells those who enter (§7.2.15).
-      rest(SUBJECT_MS, finishOnceStored);
-      return;
-    }
-    stop();
-    catchUp(own)
-      .then(() => {
-        if (own === attempt) finishOnceStored();
-      })
-      .catch((error: unknown) => {
-        if (own !== attempt) return;
-        if (!(error instanceof RejectError)) fail({ mayPass: true, info: errorText(error) });
-        else {
-          // It is not for us: then what the room itself remembers has to do.
-          isArchiveRefused = true;
-          join();
-        }
-      });
   };
 
   const onOwn = (occupant: Occupant, isNew: boolean): Taken => {
     nick = occupant.nick;
     const isFirst = phase === 'joining';
     if (isFirst) onEntered(isNew);
-    const isUnknown = isFirst && position === null;
+    const advance = isFirst && hearing.isNew() ? hearing.advance() : null;
     return {
       async write(client) {
         await upsertOccupant(client, row.id, occupant);
         await updateJoined(client, row.id, occupant, null);
-        if (isUnknown) await upsertPosition(client, accountId, jid, null);
+        await advance?.write(client);
       },
     };
   };
 
-  /** The id of the message, when it is one of our rows: it is signed, and the nick was ours. */
-  const readOwn = ({ ids, nick: from }: RoomMessage): string | null => {
-    if (from === null || (from !== nick && from !== formerNick)) return null;
-    return ids.find((id) => line.readRowId(id) !== null) ?? null;
-  };
-
-  /** @param advance where the account has got to by it; null when that is not to be kept */
-  const takeSaid = (
-    stanza: Element,
-    incoming: Incoming | null,
-    advance: ((client: pg.Client) => Promise<void>) | null,
-  ): Taken => {
-    const message = readRoomMessage(stanza);
-    const write = advance ? { write: advance } : {};
-    const own = readOwn(message);
-    if (own !== null) {
-      const from = stanza.attrs.from ?? null;
-      const report = { kind: 'submitted' as const, id: own, from, error: null, stanza: '' };
-      return { report, ...write, onStored: () => line.reflect(own) };
-    }
-    const isService = message.nick === null && !message.hasBody;
-    if (!incoming || isService || message.newSubject !== null) return write;
-    const { from, id, body, delayedAt } = incoming;
-    const key = seenKey(from, id, body);
-    if (delayedAt && seen?.has(key)) return write;
-    if (delayedAt && phase === 'entered' && position === null && !hasArchive) {
-      passedOver.push(key);
-      return write;
-    }
-    return { incoming, ...write };
-  };
-
   const takeSubject = (stanza: Element, subject: string): Taken => {
     const own = attempt;
-    const taken = takeSaid(stanza, null, null);
-    const isEnd = phase === 'entered' && !hasArchive;
+    const taken = hearing.takeSubject(stanza);
+    const end = phase === 'entered' && !hearing.hasArchive() ? hearing.advance() : null;
     return {
       ...taken,
       async write(client) {
         await updateSubject(client, row.id, subject);
-        if (isEnd) await upsertPosition(client, accountId, jid, null);
+        await end?.write(client);
       },
       onStored() {
         taken.onStored?.();
-        if (isEnd) finish(own);
+        if (end) finish(own);
       },
     };
   };
 
   const takeLive = (stanza: Element): Taken => {
     heardAt = Date.now();
-    const { newSubject } = readRoomMessage(stanza);
-    if (newSubject !== null) return takeSubject(stanza, newSubject);
-    const { incoming } = readMessage(stanza, jid);
-    // While what was missed is being read, it says how far the account has come.
-    const canAdvance = phase === 'joined' || phase === 'checking';
-    const archiveId = incoming?.archiveId ?? null;
-    const advance = (client: pg.Client) => upsertPosition(client, accountId, jid, archiveId);
-    return takeSaid(stanza, incoming, canAdvance ? advance : null);
-  };
-
-  /** A message out of the room's archive. */
-  const takeArchived = (stanza: Element): Taken => {
-    const result = readArchiveResult(stanza);
-    if (!result || !query || result.queryId !== query.id || !query.isStored) return {};
-    const { message, id, archivedAt } = result;
-    if (readOccupantJid(message.attrs.from)?.room !== jid) {
-      line.distrust(stanza, 'a message of another in the archive of a room');
-      return {};
-    }
-    const { incoming } = readMessage(message, jid);
-    const dated = incoming && { ...incoming, archiveId: id, delayedAt: archivedAt };
-    const isToAll = message.attrs.type === 'groupchat';
-    const advance = (client: pg.Client) => upsertPosition(client, accountId, jid, id);
-    return isToAll ? takeSaid(message, dated, advance) : { write: advance };
+    const subject = readSubject(stanza);
+    return subject === null ? hearing.takeLive(stanza) : takeSubject(stanza, subject);
   };
 
   const leave = () => {
     const wasIn = isIn() || phase === 'joining';
-    attempt += 1;
-    stop();
+    supersede();
     if (wasIn && !isSuspended) line.send(formatDirectedUnavailable(address()));
     phase = 'left';
     formerNick = null;
@@ -507,7 +358,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
         why = row.stateInfo ?? 'refused';
       } else if (phase === 'away' || phase === 'left' || isRenewed) {
         if (isRenewed) failures = 0;
-        isArchiveRefused = false;
+        hearing.allowArchive();
         join();
       }
     },
@@ -533,9 +384,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     },
     suspend() {
       isSuspended = true;
-      attempt += 1;
-      query = null;
-      stop();
+      supersede();
     },
     resume(isSame) {
       isSuspended = false;
@@ -598,7 +447,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       const isFromRoom = readOccupantJid(stanza.attrs.from)?.nick === null;
       if (!isFromRoom) return null;
       if (type !== 'error')
-        return stanza.getChild('result', archiveNs) ? takeArchived(stanza) : null;
+        return stanza.getChild('result', archiveNs) ? hearing.takeArchived(stanza) : null;
       // The row is not to blame: it goes out once the account is in again.
       const isLost = isIn() && readStanzaError(stanza).condition === 'not-acceptable';
       if (!isLost || !id || !line.readRowId(id)) return null;
@@ -608,9 +457,6 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       leave();
       line.store({ write: (client) => deletePosition(client, accountId, jid) });
     },
-    close() {
-      attempt += 1;
-      stop();
-    },
+    close: supersede,
   };
 };
