@@ -16,6 +16,7 @@ import {
 import { type History, readOccupantJid } from '../../xmpp/wire/muc.ts';
 import type { Line, Taken } from '../part.ts';
 import { type Incoming, readMessage } from '../stanzas.ts';
+import { isLevel, type Phase } from './phase.ts';
 import { judgeSaid, seenKey } from './said.ts';
 import { type Position, selectPosition, selectSeen, upsertPosition } from './store.ts';
 
@@ -31,8 +32,7 @@ type Missed = {
 /** How the account stands to the room. */
 export type Standing = {
   ownNicks: readonly (string | null)[];
-  /** `missing`: what was missed is being told; `level`: nothing is missed any more. */
-  progress: 'missing' | 'level' | null;
+  phase: Phase;
 };
 
 const PAGE = 100;
@@ -55,12 +55,12 @@ export const createHearing = (line: Line, jid: string, standing: () => Standing)
 
   const take = (message: Element, incoming: Incoming | null, advanced: Taken): Taken => {
     const { hasArchive, position, seen } = missed;
-    const { ownNicks, progress } = standing();
+    const { ownNicks, phase } = standing();
     const heard = judgeSaid(message, incoming, {
       ownNicks,
       isRowId: (id) => line.readRowId(id) !== null,
       seen,
-      isNewcomer: progress === 'missing' && position === null && !hasArchive,
+      isNewcomer: phase === 'entered' && position === null && !hasArchive,
     });
     switch (heard.kind) {
       case 'own': {
@@ -164,8 +164,8 @@ export const createHearing = (line: Line, jid: string, standing: () => Standing)
     takeLive(message: Element): Taken {
       const { incoming } = readMessage(message, jid);
       // While what was missed is being read, it says how far the account has come.
-      const isLevel = standing().progress === 'level';
-      return take(message, incoming, isLevel ? advance(incoming?.archiveId ?? null) : {});
+      const advanced = isLevel(standing().phase) ? advance(incoming?.archiveId ?? null) : {};
+      return take(message, incoming, advanced);
     },
     /** A message out of the room's archive. */
     takeArchived(stanza: Element): Taken {

@@ -3,10 +3,9 @@
  * after; what is said in it becomes rows, and what it shows of our own messages settles theirs.
  */
 import type { Element } from '@xmpp/client';
-import { errorText, RejectError, RetryError } from '../../errors.ts';
+import { errorText, RejectError } from '../../errors.ts';
 import { archiveNs } from '../../xmpp/wire/archive.ts';
 import { formatDiscoInfoQuery } from '../../xmpp/wire/disco.ts';
-import { formatPing } from '../../xmpp/wire/entity.ts';
 import { readStanzaError } from '../../xmpp/wire/error.ts';
 import { parseJid, readBareJid } from '../../xmpp/wire/jid.ts';
 import {
@@ -21,7 +20,8 @@ import type { TxRow } from '../link.ts';
 import type { Line, PartTiming, Taken } from '../part.ts';
 import { changeRoom, decideRetryMs, type Occupant, type Setback } from './changeRoom.ts';
 import { createHearing } from './hearing.ts';
-import { isStillIn, mayBeRoom, readHasArchive } from './roomAnswers.ts';
+import { isIn, isLevel, type Phase, requireJoined } from './phase.ts';
+import { mayBeRoom, readHasArchive } from './roomAnswers.ts';
 import {
   deleteOccupant,
   deletePosition,
@@ -34,21 +34,7 @@ import {
   updateSubject,
   upsertOccupant,
 } from './store.ts';
-
-/**
- * `away`: not tried on this stream; `asking`: what kind of address it is; `entered`: in, what was missed is
- * being read; `checking`: the stream went on, and the room is asked whether it still knows us.
- */
-type Phase =
-  | 'away'
-  | 'asking'
-  | 'joining'
-  | 'entered'
-  | 'joined'
-  | 'checking'
-  | 'backoff'
-  | 'refused'
-  | 'left';
+import { createWatch } from './watch.ts';
 
 export type Visit = {
   id: number;
@@ -77,17 +63,16 @@ export type Visit = {
 
 const JOIN_MS = 60_000;
 const SUBJECT_MS = 15_000;
-const PING_MS = 30_000;
 const SILENCE_MS = 600_000;
 const RETRY_MS = 1_000;
 const STABLE_MS = 60_000;
-const WAIT_MS = 30_000;
 /** Tries in which our own last session may be what holds the nick. */
 const GHOST_TRIES = 6;
 
+const LOST: Setback = { mayPass: true, info: 'the room has lost the account' };
+
 export const createVisit = (line: Line, jid: string, first: RoomRow, timing: PartTiming): Visit => {
   const { accountId } = line;
-  const silenceMs = timing.roomSilenceMs ?? SILENCE_MS;
   const retryMs = timing.roomRetryMs ?? RETRY_MS;
   let row = first;
   let phase: Phase = 'away';
@@ -101,16 +86,16 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   let why = first.stateInfo ?? '';
   let failures = 0;
   let joinedAt = 0;
-  let heardAt = 0;
   let timer: NodeJS.Timeout | null = null;
 
   const address = () => `${jid}/${nick}`;
-  const isLevel = () => phase === 'joined' || phase === 'checking';
-  const isIn = () => phase === 'entered' || isLevel();
-  const hearing = createHearing(line, jid, () => ({
-    ownNicks: [nick, formerNick],
-    progress: isLevel() ? 'level' : phase === 'entered' ? 'missing' : null,
-  }));
+  const hearing = createHearing(line, jid, () => ({ ownNicks: [nick, formerNick], phase }));
+  const watch = createWatch({
+    line,
+    address,
+    silenceMs: timing.roomSilenceMs ?? SILENCE_MS,
+    onLost: () => fail(LOST),
+  });
   const isToRoom = (sent: TxRow): boolean => {
     if (sent.messageStanza !== null) return true;
     return readBareJid(sent.messageTo) === jid;
@@ -136,6 +121,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   const supersede = () => {
     attempt += 1;
     stopTimer();
+    watch.stop();
     hearing.stop();
   };
 
@@ -168,39 +154,14 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     if (own !== attempt || (phase !== 'entered' && phase !== 'checking')) return;
     phase = 'joined';
     hearing.end();
-    heardAt = Date.now();
-    watch();
+    stopTimer();
+    watch.start();
     line.abandon(jid);
     line.hasten(isToRoom);
   };
   const finishOnceStored = () => {
     const own = attempt;
     line.store({ ...hearing.advance(), onStored: () => finish(own) });
-  };
-
-  const ping = async (): Promise<void> => {
-    const own = attempt;
-    let isLost = false;
-    try {
-      await line.request({ to: address(), type: 'get', payload: formatPing(), timeoutMs: PING_MS });
-    } catch (error) {
-      isLost = !isStillIn(error);
-    }
-    if (own !== attempt) return;
-    if (isLost) fail({ mayPass: true, info: 'the room has lost the account' });
-    else if (phase === 'checking') finishOnceStored();
-    else {
-      heardAt = Date.now();
-      watch();
-    }
-  };
-
-  const watch = () => {
-    const silentMs = Date.now() - heardAt;
-    rest(Math.max(1, silenceMs - silentMs), () => {
-      if (Date.now() - heardAt < silenceMs) watch();
-      else void ping();
-    });
   };
 
   /** @returns whether the room keeps an archive @throws RejectError it is no room */
@@ -266,7 +227,6 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   const onEntered = (isNew: boolean) => {
     phase = 'entered';
     joinedAt = Date.now();
-    heardAt = joinedAt;
     line.log.info({ room: jid, nick }, 'room entered');
     if (isNew) void openRoom();
     // The subject ends what a room without archive tells those who enter (§7.2.15).
@@ -309,13 +269,13 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   };
 
   const takeLive = (stanza: Element): Taken => {
-    heardAt = Date.now();
+    watch.hear();
     const subject = readSubject(stanza);
     return subject === null ? hearing.takeLive(stanza) : takeSubject(stanza, subject);
   };
 
   const leave = () => {
-    const wasIn = isIn() || phase === 'joining';
+    const wasIn = isIn(phase) || phase === 'joining';
     supersede();
     if (wasIn && !isSuspended) line.send(formatDirectedUnavailable(address()));
     phase = 'left';
@@ -339,7 +299,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
   return {
     id: first.id,
     jid,
-    isIn,
+    isIn: () => isIn(phase),
     want(wanted) {
       row = wanted;
       const isRenewed = row.state === 'pending';
@@ -348,7 +308,7 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
         if (row.state !== 'left') {
           line.store(tellAbsent({ state: 'left', info: null, afterMs: null }));
         }
-      } else if (isIn()) {
+      } else if (isIn(phase)) {
         if (!isRenewed) return;
         const info = changeNick();
         const own = { nick, role: null, affiliation: null };
@@ -373,14 +333,8 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       }
     },
     admit() {
-      if (isSuspended) throw new RetryError(`the room ${jid} is not joined yet`, WAIT_MS);
-      if (phase === 'joined') return;
-      if (phase === 'refused' || phase === 'left') {
-        const reason = phase === 'left' ? 'its row is disabled' : why;
-        throw new RejectError(`the account is not in the room ${jid}: ${reason}`, 'not-acceptable');
-      }
-      const reason = phase === 'backoff' ? `: ${why}` : '';
-      throw new RetryError(`the room ${jid} is not joined yet${reason}`, WAIT_MS);
+      // Without a stream it is in no room, whatever it was.
+      requireJoined(jid, isSuspended ? 'away' : phase, why);
     },
     suspend() {
       isSuspended = true;
@@ -389,25 +343,25 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
     resume(isSame) {
       isSuspended = false;
       if (phase === 'refused' || phase === 'left') return;
-      if (isSame && (phase === 'joined' || phase === 'checking')) {
+      if (isSame && isLevel(phase)) {
         phase = 'checking';
-        void ping();
+        watch.check(finishOnceStored);
       } else phase = 'away';
     },
     introduce() {
-      if (isIn()) line.send(formatDirectedPresence(address(), availability()));
+      if (isIn(phase)) line.send(formatDirectedPresence(address(), availability()));
     },
     takePresence(stanza) {
       const presence = readRoomPresence(stanza);
-      if (!presence || (!isIn() && phase !== 'joining')) return {};
-      heardAt = Date.now();
+      if (!presence || (!isIn(phase) && phase !== 'joining')) return {};
+      watch.hear();
       const change = changeRoom(presence, {
         nick: presence.type === 'error' ? askedNick : nick,
-        isIn: isIn(),
+        isIn: isIn(phase),
         hasPassword: row.password !== null,
         mayHaveGhost: formerNick !== null && failures < GHOST_TRIES,
       });
-      const isCounted = isIn();
+      const isCounted = isIn(phase);
       switch (change?.kind) {
         case 'in':
           return onOwn(change.occupant, change.isNew);
@@ -449,9 +403,9 @@ export const createVisit = (line: Line, jid: string, first: RoomRow, timing: Par
       if (type !== 'error')
         return stanza.getChild('result', archiveNs) ? hearing.takeArchived(stanza) : null;
       // The row is not to blame: it goes out once the account is in again.
-      const isLost = isIn() && readStanzaError(stanza).condition === 'not-acceptable';
+      const isLost = isIn(phase) && readStanzaError(stanza).condition === 'not-acceptable';
       if (!isLost || !id || !line.readRowId(id)) return null;
-      return out({ mayPass: true, info: 'the room has lost the account' });
+      return out(LOST);
     },
     forget() {
       leave();
