@@ -9,13 +9,9 @@ import type { QueueRow } from '../db/linkBuffer.ts';
 import type { Queue, Link as QueueLink } from '../db/queue.ts';
 import { errorText, ProtocolError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { Resumption } from '../xmpp/agreement.ts';
 import { createRequester } from '../xmpp/requester.ts';
-import {
-  openSession,
-  type Resumption,
-  type Session,
-  type SessionOptions,
-} from '../xmpp/session.ts';
+import { openSession, type Session, type SessionOptions } from '../xmpp/session.ts';
 import { bareJid, parseJid } from '../xmpp/wire/jid.ts';
 import { decideRest, isResting, type Rest } from './backoff.ts';
 import type { Inbox } from './inbox.ts';

@@ -2,7 +2,7 @@
 import { type DatabasePool, sql } from 'slonik';
 import { z } from 'zod';
 import type { QueueTable } from '../db/queueSql.ts';
-import type { Resumption } from '../xmpp/session.ts';
+import type { Resumption } from '../xmpp/agreement.ts';
 
 /** The desired part of an account's row. */
 const account = z.object({

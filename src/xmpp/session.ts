@@ -6,21 +6,16 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Element } from '@xmpp/client';
 import { ConfigError, ProtocolError, RetryError } from '../errors.ts';
+import { type Agreed, agree, type Resumption } from './agreement.ts';
 import { retryMs, runAttempt } from './attempt.ts';
 import { type LoggedIn, login } from './login.ts';
-import { createOutboundCounter, nextCount } from './streamManagement.ts';
+import { createOutboundCounter, NS_SM, nextCount } from './streamManagement.ts';
 import { connectTransport, type TlsMode, type TransportOptions } from './transport.ts';
 import { formatPing } from './wire/entity.ts';
-import { describeStanzaError, readStanzaError } from './wire/error.ts';
 import { parseJid } from './wire/jid.ts';
-import { escapeAttribute, escapeText } from './wire/xml.ts';
+import { escapeAttribute } from './wire/xml.ts';
 
-export const NS_SM = 'urn:xmpp:sm:3';
-const NS_BIND = 'urn:ietf:params:xml:ns:xmpp-bind';
 const NS_STREAM = 'http://etherx.jabber.org/streams';
-
-/** What is remembered of a stream that may be resumed; `h` counts the stanzas received and dealt with. */
-export type Resumption = { id: string; h: number; location: string | null; fullJid: string };
 
 export type SessionOptions = {
   jid: string;
@@ -49,19 +44,7 @@ export type SessionHandlers = {
   onClose(error: Error | null): void;
 };
 
-export type Session = {
-  /** The bound address, with resource. */
-  fullJid: string;
-  /** Whether the old stream goes on: nothing was missed, and nothing is to be introduced again. */
-  isResumed: boolean;
-  /**
-   * Of the stream that was to be resumed: stanzas that the server has handled in all its life; null when
-   * it does not say. A stream that cannot go on may still be counted.
-   */
-  handledBefore: number | null;
-  /** What it takes to resume; null when the server cannot. */
-  streamId: string | null;
-  location: string | null;
+export type Session = Omit<Agreed, 'hasManagement'> & {
   via: string;
   /** Stanzas are told from now on, those first that have come already. */
   begin(): void;
@@ -99,86 +82,6 @@ export const readStreamError = (element: Element): Error => {
 };
 
 const randomId = (): string => randomBytes(9).toString('base64url');
-
-/** @param resource empty to let the server choose one (RFC 6120 §7.6) */
-const formatBind = (resource: string): string =>
-  `<iq type='set' id='bind'><bind xmlns='${NS_BIND}'>` +
-  `${resource === '' ? '' : `<resource>${escapeText(resource)}</resource>`}</bind></iq>`;
-
-const readBound = (iq: Element): string => {
-  const bound = iq.getChild('bind', NS_BIND)?.getChildText('jid');
-  if (iq.attrs.type === 'result' && bound) return bound;
-  const isError = iq.attrs.type === 'error';
-  const reason = isError ? describeStanzaError(readStanzaError(iq)) : 'no address';
-  throw new RetryError(`the server did not bind the resource: ${reason}`, retryMs);
-};
-
-/** @returns null for what is no count */
-const readCount = (text: string | undefined): number | null =>
-  /^\d{1,10}$/.test(text ?? '') ? Number(text) : null;
-
-/** How the session was agreed on, once it was. */
-type Agreed = Pick<Session, 'fullJid' | 'isResumed' | 'handledBefore' | 'streamId' | 'location'> & {
-  hasManagement: boolean;
-};
-
-/** Resumes, or binds and enables stream management: an exchange of nonzas, each answered in turn. */
-const agree = ({ features }: LoggedIn, options: SessionOptions, write: (text: string) => void) => {
-  const outcome = Promise.withResolvers<Agreed>();
-  const canManage = features.getChild('sm', NS_SM) !== undefined;
-  const { resumption } = options;
-  let fullJid = '';
-  let handledBefore: number | null = null;
-  let isDone = false;
-
-  const finish = (agreed: Partial<Agreed>) => {
-    isDone = true;
-    outcome.resolve({
-      fullJid,
-      isResumed: false,
-      handledBefore,
-      streamId: null,
-      location: null,
-      hasManagement: false,
-      ...agreed,
-    });
-  };
-  const bind = () => write(formatBind(options.resource));
-
-  /** @returns whether the element was part of the exchange */
-  const onElement = (element: Element): boolean => {
-    if (element.is('resumed', NS_SM) && resumption) {
-      handledBefore = readCount(element.attrs.h);
-      if (handledBefore === null) {
-        throw new ProtocolError('the server resumed the stream without a count', 'XEP-0198 §5');
-      }
-      const { id: streamId, location } = resumption;
-      fullJid = resumption.fullJid;
-      finish({ isResumed: true, streamId, location, hasManagement: true });
-    } else if (element.is('failed', NS_SM)) {
-      if (fullJid !== '') finish({});
-      else {
-        handledBefore = readCount(element.attrs.h);
-        bind();
-      }
-    } else if (element.is('iq') && element.attrs.id === 'bind') {
-      fullJid = readBound(element);
-      if (canManage) write(`<enable xmlns='${NS_SM}' resume='true'/>`);
-      else finish({});
-    } else if (element.is('enabled', NS_SM)) {
-      const { id, resume, location } = element.attrs;
-      const streamId = (resume === 'true' || resume === '1') && id ? id : null;
-      finish({ streamId, location: location ?? null, hasManagement: true });
-    } else return false;
-    return true;
-  };
-
-  if (resumption && canManage) {
-    const previd = escapeAttribute(resumption.id);
-    write(`<resume xmlns='${NS_SM}' h='${resumption.h}' previd='${previd}'/>`);
-  } else bind();
-  return { agreed: outcome.promise, isDone: () => isDone, onElement, fail: outcome.reject };
-};
 
 type Stream = LoggedIn & { via: string };
 type Counting = 'counted' | 'uncounted';
@@ -316,7 +219,7 @@ const createSession = async (
   });
   parser.on('end', () => end(new RetryError('the server closed the stream', retryMs)));
 
-  const exchange = agree(stream, options, write);
+  const exchange = agree(stream.features, options, write);
   signal.addEventListener('abort', () => agreed ?? end(signal.reason), { once: true });
   const agreement = await exchange.agreed;
   // The end may have come in one packet with the agreement.

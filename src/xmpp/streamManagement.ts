@@ -1,5 +1,7 @@
 /** The two counters of stream management, modulo 2^32. Source: XEP-0198 §4. */
 
+export const NS_SM = 'urn:xmpp:sm:3';
+
 const MODULUS = 2 ** 32;
 
 /** How far `to` is ahead of `from`. */
