@@ -24,7 +24,7 @@ const CORE = ['config.ts', 'errors.ts', 'gateway.ts', 'log.ts'];
 // The folders of src/ that are no gateway.
 const SHARED = ['db', 'demo', 'xmpp'];
 const LIVE =
-  'files|hearing|inbox|kinds|link|outbox|part|password|picture|queries|reception|reflections|repeat|sentCursor|states|visit|watch';
+  'files|functions|hearing|inbox|kinds|link|outbox|part|password|people|picture|queries|reception|reflections|repeat|sentCursor|states|visit|watch';
 
 /** The first layer that a path fits is its own. */
 const LAYERS: Layer[] = [

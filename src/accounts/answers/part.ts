@@ -1,41 +1,21 @@
-/**
- * Requests of others: each gets one answer. Some are answered here for every account, others by functions
- * in the database or by people who update a row, all else is refused.
- */
-import { randomBytes } from 'node:crypto';
-import type { Element } from '@xmpp/client';
 import type { DatabasePool } from 'slonik';
 import { createDatabasePool } from '../../db/connect.ts';
 import { errorText, RejectError } from '../../errors.ts';
-import { type CommandRequest, formatCommand, readCommand } from '../../xmpp/wire/command.ts';
+import { readCommand } from '../../xmpp/wire/command.ts';
 import { discoInfoNs, discoItemsNs } from '../../xmpp/wire/disco.ts';
 import type { ErrorDraft } from '../../xmpp/wire/error.ts';
 import { formatIqError, formatIqResult, type Iq, readIq } from '../../xmpp/wire/iq.ts';
-import { formatElement } from '../../xmpp/wire/xml.ts';
 import type { KindParts, Line, Part, PartKind, Taken } from '../part.ts';
 import { answerBuiltIn, FEATURES } from './builtIn.ts';
-import { type CommandFields, type CommandSession, createSessions, readFields } from './commands.ts';
-import { type Directory, findCommand, findHandler, isAllowed, listCommands } from './directory.ts';
+import { type Directory, findHandler, listCommands } from './directory.ts';
 import { answerInfo, answerItems, buildCaps, describeAccount } from './discovery.ts';
-import { buildReply, type CommandReply, readReply } from './reply.ts';
-import { decideOutcome, type Outcome, readResponse } from './response.ts';
-import { findSqlError, judgeSqlError } from './sqlErrors.ts';
-import {
-  type Command,
-  callCommand,
-  callHandler,
-  type Handler,
-  insertRequest,
-  selectAnswerable,
-  selectCommands,
-  selectHandlers,
-  selectPending,
-  updateOutcome,
-} from './store.ts';
+import { createFunctions } from './functions.ts';
+import { createPeople } from './people.ts';
+import type { Request } from './request.ts';
+import { selectAnswerable, selectCommands, selectHandlers } from './store.ts';
 
 /** Requests of an account that wait for their answers, at most. */
 const REQUESTS = 100;
-const COMMAND_S = 20;
 /** Functions run at once, of all accounts; apart from what the daemon itself asks of the database. */
 const FUNCTIONS = 8;
 
@@ -49,19 +29,10 @@ type Shared = {
   functions(): Promise<DatabasePool>;
 };
 
-/** A request with its payload, as it came. */
-type Request = Pick<Iq, 'id' | 'from'> & { type: 'get' | 'set'; payload: Element };
-
 const createAnswersPart = (line: Line, shared: Shared): Part => {
   const { accountId, log } = line;
-  const sessions = createSessions();
   /** Answers that the server has not acknowledged: sent again when the stream is lost. */
   const unhandled = new Set<string>();
-  /** Rows whose answers are on their way, or are being noted down. */
-  const answering = new Map<number, 'sent' | 'noted'>();
-  let underWay = 0;
-  let deadline: NodeJS.Timeout | null = null;
-  let deadlineAt = 0;
 
   const send = (stanza: string) => {
     unhandled.add(stanza);
@@ -80,66 +51,9 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
     );
   };
 
-  const view = (directory: Directory, from: string | null) => ({
-    info: describeAccount(line.features(), line.account().notifyNodes),
-    commands: listCommands(directory, accountId, from ?? line.ownJid(), line.ownJid()),
-  });
-
-  // What people answer.
-
-  const note = (id: number, outcome: Outcome) => {
-    answering.set(id, 'noted');
-    updateOutcome(line.db, id, outcome)
-      .catch((err: unknown) => log.debug({ err, request: id }, 'answer not noted'))
-      .finally(() => answering.delete(id));
-  };
-
-  const answerRows = async (): Promise<void> => {
-    const rows = await selectPending(line.db, accountId);
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const row of rows) {
-      if (answering.has(row.id)) continue;
-      const outcome = decideOutcome(row, line.account().maxStanzaBytes);
-      if (!outcome) nextMs = Math.min(nextMs, row.answerInMs);
-      else if (line.send(outcome.stanza, () => note(row.id, outcome))) {
-        answering.set(row.id, 'sent');
-        log.debug({ request: row.id, state: outcome.state }, 'request answered');
-      }
-    }
-    if (nextMs < Number.POSITIVE_INFINITY) expectAnswer(nextMs);
-  };
-
-  /** Looks again when the time of a row is up. */
-  const expectAnswer = (withinMs: number) => {
-    const at = Date.now() + withinMs;
-    if (deadline && deadlineAt <= at) return;
-    if (deadline) clearTimeout(deadline);
-    deadlineAt = at;
-    deadline = setTimeout(() => {
-      deadline = null;
-      if (line.fullJid() === null) return;
-      answerRows().catch((err: unknown) => log.debug({ err }, 'rows not read'));
-    }, withinMs + 1);
-  };
-
-  const keepRow = (request: Request, handler: Handler): Taken => {
-    const { timeoutS, namespace } = handler;
-    const { id: iqId, from: iqFrom, type: iqType } = request;
-    const payload = formatElement(request.payload);
-    const row = { accountId, iqFrom, iqType, iqId, namespace, payload, timeoutS };
-    let isKept = false;
-    return {
-      async write(client) {
-        isKept = await insertRequest(client, row, REQUESTS - underWay);
-      },
-      onStored() {
-        if (isKept) expectAnswer(timeoutS * 1_000);
-        else refuse(request, { condition: 'resource-constraint' });
-      },
-    };
-  };
-
-  // What functions answer.
+  let underWay = 0;
+  const people = createPeople(line, { refuse, room: () => REQUESTS - underWay });
+  const functions = createFunctions(line, { send, refuse, functions: shared.functions });
 
   /** Runs `work` unless too much is under way; what it throws is the answer. */
   const run = (request: Request, work: () => Promise<void>) => {
@@ -155,112 +69,10 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
       });
   };
 
-  /** @returns null when it failed, which has been answered */
-  const call = async <Result>(
-    request: Request,
-    name: string,
-    work: (db: DatabasePool) => Promise<Result>,
-  ): Promise<{ result: Result } | null> => {
-    try {
-      return { result: await work(await shared.functions()) };
-    } catch (error) {
-      const judged = judgeSqlError(findSqlError(error));
-      const isFault = judged.condition === 'internal-server-error';
-      const fields = { function: name, peer: request.from, reason: errorText(error) };
-      log[isFault ? 'warn' : 'debug'](fields, 'function failed');
-      refuse(request, judged);
-      return null;
-    }
-  };
-
-  const callForAnswer = async (request: Request, handler: Handler, name: string) => {
-    const { from: iqFrom, type: iqType } = request;
-    const asked = { accountId, iqFrom, iqType, payload: formatElement(request.payload) };
-    const called = await call(request, name, (db) =>
-      callHandler(db, name, handler.timeoutS, asked),
-    );
-    if (!called) return;
-    try {
-      const payload = readResponse(called.result, line.account().maxStanzaBytes);
-      send(formatIqResult(request, payload));
-    } catch (error) {
-      log.warn({ function: name, reason: errorText(error) }, 'answer of a function not sent');
-      refuse(request, { condition: 'internal-server-error' });
-    }
-  };
-
-  const reply = (request: Request, name: string, session: CommandSession, said: CommandReply) => {
-    try {
-      const payload = buildReply(session.node, session.id, said);
-      if (said.form) sessions.keep({ ...session, form: said.form }, Date.now());
-      send(formatIqResult(request, payload));
-    } catch (error) {
-      log.warn({ function: name, reason: errorText(error) }, 'answer of a function not sent');
-      refuse(request, { condition: 'internal-server-error' });
-    }
-  };
-
-  const runStep = async (
-    request: Request,
-    command: Command,
-    session: CommandSession,
-    fields: CommandFields | null,
-  ) => {
-    const { functionName: name } = command;
-    const jid = session.jid;
-    const called = await call(request, name, async (db) =>
-      readReply(await callCommand(db, name, COMMAND_S, { accountId, jid, fields })),
-    );
-    if (called) reply(request, name, session, called.result);
-    // What was filled in may be mended.
-    else if (fields !== null) sessions.keep(session, Date.now());
-  };
-
-  const beginCommand = async (request: Request, command: Command, asked: CommandRequest) => {
-    if (asked.action !== 'execute') {
-      throw new RejectError('the command has not begun', 'bad-request');
-    }
-    if (sessions.isFull(Date.now())) {
-      throw new RejectError('too many commands are open', 'resource-constraint');
-    }
-    const id = randomBytes(16).toString('base64url');
-    const jid = request.from ?? line.ownJid();
-    await runStep(request, command, { id, node: asked.node, jid, form: [] }, null);
-  };
-
-  const continueCommand = async (
-    request: Request,
-    command: Command,
-    { node, sessionId, action, form }: CommandRequest & { sessionId: string },
-  ) => {
-    const jid = request.from ?? line.ownJid();
-    const session = sessions.take(sessionId, node, jid, Date.now());
-    if (!session) throw new RejectError('there is no such session', 'bad-request');
-    if (action === 'cancel' || form?.type === 'cancel') {
-      send(formatIqResult(request, formatCommand({ node, sessionId, status: 'canceled' })));
-      return;
-    }
-    try {
-      if (action === 'prev') throw new RejectError('there is no way back', 'bad-request');
-      await runStep(request, command, session, readFields(session.form, form));
-    } catch (error) {
-      sessions.keep(session, Date.now());
-      throw error;
-    }
-  };
-
-  const runCommand = async (request: Request, asked: CommandRequest, directory: Directory) => {
-    const command = findCommand(directory, accountId, asked.node);
-    if (!command) throw new RejectError('there is no such command', 'item-not-found');
-    if (!isAllowed(command.allowed, request.from ?? line.ownJid(), line.ownJid())) {
-      throw new RejectError('you may not run this command', 'forbidden');
-    }
-    const { sessionId } = asked;
-    if (sessionId === null) await beginCommand(request, command, asked);
-    else await continueCommand(request, command, { ...asked, sessionId });
-  };
-
-  // All of them.
+  const view = (directory: Directory, from: string | null) => ({
+    info: describeAccount(line.features(), line.account().notifyNodes),
+    commands: listCommands(directory, accountId, from ?? line.ownJid(), line.ownJid()),
+  });
 
   const answerDisco = (request: Request, directory: Directory): string | null => {
     const { payload, from } = request;
@@ -277,15 +89,15 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
     }
     const asked = request.type === 'set' ? readCommand(request.payload) : null;
     if (asked) {
-      run(request, () => runCommand(request, asked, directory));
+      run(request, () => functions.runCommand(request, asked, directory));
       return {};
     }
     const handler = findHandler(directory, accountId, request.payload.getNS() ?? '');
     if (!handler) refuse(request, { condition: 'service-unavailable' });
-    else if (handler.functionName === null) return keepRow(request, handler);
+    else if (handler.functionName === null) return people.keepRow(request, handler);
     else {
       const name = handler.functionName;
-      run(request, () => callForAnswer(request, handler, name));
+      run(request, () => functions.callForAnswer(request, handler, name));
     }
     return {};
   };
@@ -335,18 +147,15 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
         return {};
       }
     },
-    sync: answerRows,
+    sync: people.answerRows,
     online() {
-      // Their stream is lost, or went on without them.
-      for (const [id, state] of answering) if (state === 'sent') answering.delete(id);
+      people.online();
       for (const stanza of [...unhandled]) send(stanza);
     },
     rest() {
-      if (deadline) clearTimeout(deadline);
-      deadline = null;
+      people.rest();
+      functions.rest();
       unhandled.clear();
-      answering.clear();
-      sessions.clear();
     },
   };
 };
