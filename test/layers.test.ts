@@ -51,6 +51,7 @@ const LAYERS: Layer[] = [
   },
   { path: /^xmpp\//, values: ['errors.ts', 'xmpp/.*', 'node:.*', '@xmpp/.*', 'socks', 'zod'] },
   { path: /^demo\//, values: ['.*'] },
+  { path: /^bytestreams\/relay\//, values: ['errors.ts', '$folder/(relay|wire)/.*', 'node:.*'] },
   {
     path: /\/store\.ts$/,
     values: ['errors.ts', 'db/.*', 'pg', 'slonik', 'zod'],
