@@ -169,6 +169,7 @@ export const createLink = (first: ComponentRow, domain: string, parts: LinkParts
     const { signal } = attempt;
     connect(signal).catch((error: unknown) => {
       if (signal.aborted) return;
+      giveUp()?.drop(null);
       restBecause(error, track.failures === 0 ? 'first' : 'again');
     });
   };
