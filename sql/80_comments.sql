@@ -522,3 +522,86 @@ comment on function xmpp_default_account() is 'The account that sends the rows w
 comment on function xmpp_granted_accounts(name) is 'The accounts that the role may use (see xmpp_accounts.granted_to).';
 comment on function rowgram_mark_contact_pending() is 'A contact that a person changes is to be dealt with anew.';
 comment on function rowgram_mark_presence_pending() is 'A directed presence that a person changes is to be sent anew.';
+
+comment on table bytestream_streamhosts is
+  'Desired: where a bytestreams proxy (XEP-0065) takes connections, and what it tells clients of that; state and what follows it are observed. INSERT, UPDATE and DELETE take effect at once; streams that are active go on.';
+comment on column bytestream_streamhosts.id is 'Number of the streamhost.';
+comment on column bytestream_streamhosts.proxy is 'Domain of the proxy, as in xmpp_components. With several streamhosts, each client is told one of them in turn.';
+comment on column bytestream_streamhosts.enabled is 'Whether it is to take connections.';
+comment on column bytestream_streamhosts.bind_address is 'Address of this machine to listen on; NULL for all of them.';
+comment on column bytestream_streamhosts.port is 'Port to listen on. Each row needs a port of its own, and has a thread of its own.';
+comment on column bytestream_streamhosts.public_host is 'Name or address that clients are told, such as that of the router in front; NULL for bind_address, or else the domain of the proxy.';
+comment on column bytestream_streamhosts.public_port is 'Port that clients are told; NULL for port.';
+comment on column bytestream_streamhosts.max_pending is 'Connections that belong to no active stream, at most; one more is reset.';
+comment on column bytestream_streamhosts.max_pending_per_address is 'The same of one IPv4 address, or of one IPv6 network of 64 bits.';
+comment on column bytestream_streamhosts.handshake_timeout_s is 'Seconds in which a connection has to have asked for its stream.';
+comment on column bytestream_streamhosts.pending_timeout_s is 'Seconds in which a stream has to be activated then.';
+comment on column bytestream_streamhosts.idle_timeout_s is 'Seconds after which an active stream ends when no byte went either way.';
+comment on column bytestream_streamhosts.state is 'Observed: off, listening, or failed (tried again every few seconds).';
+comment on column bytestream_streamhosts.state_info is 'Observed: why it does not listen.';
+comment on column bytestream_streamhosts.state_changed_at is 'Observed: since when.';
+
+comment on table bytestream_acl is
+  'Desired: who may use a bytestreams proxy. For each role the first row that fits decides, by position and id; whom none fits may. It holds for the next query, activation and connection.';
+comment on column bytestream_acl.id is 'Number of the row.';
+comment on column bytestream_acl.position is 'Smaller comes first.';
+comment on column bytestream_acl.proxy is 'Domain of the proxy that the row is for; NULL for all.';
+comment on column bytestream_acl.role is 'requester: who asks for the proxy and activates streams; target: to whom they lead; ip: from where either connects.';
+comment on column bytestream_acl.who is '*, a domain, *.domain for all below it, a bare or a full JID; for the role ip *, an address or a network (CIDR).';
+comment on column bytestream_acl.action is 'allow or deny.';
+
+comment on table bytestream_limits is
+  'Desired: what each requester may have of a bytestreams proxy. The row that names a requester most closely holds, all of it; NULL is no limit. It holds for the next activation; a changed rate or quota is not that of streams that are active.';
+comment on column bytestream_limits.id is 'Number of the row.';
+comment on column bytestream_limits.proxy is 'Domain of the proxy that the row is for; NULL for all, after one that is for this.';
+comment on column bytestream_limits.who is '*, *.domain for all below it, a domain, a bare or a full JID, from the least close to the closest.';
+comment on column bytestream_limits.max_streams is 'Active streams of one user at once.';
+comment on column bytestream_limits.rate_limit is 'Bytes a second of one stream, both directions together.';
+comment on column bytestream_limits.max_bytes is 'Bytes of one stream, both directions together.';
+comment on column bytestream_limits.max_time_s is 'Seconds of one stream.';
+comment on column bytestream_limits.quota_bytes is 'Bytes of all streams of one user within quota_period; streams end at it.';
+comment on column bytestream_limits.quota_period is 'hour, day or month, by UTC.';
+
+comment on table bytestream_streams is
+  'Observed: streams that are active now. DELETE kills one, and UPDATE of rate_limit throttles it.';
+comment on column bytestream_streams.id is 'Of the stream, here and in bytestream_log.';
+comment on column bytestream_streams.proxy is 'Domain of the proxy.';
+comment on column bytestream_streams.instance is 'The run of the daemon that relays it.';
+comment on column bytestream_streams.sid is 'The id that the clients gave the stream.';
+comment on column bytestream_streams.hash is 'What both ends have asked for: SHA-1 of sid, requester and target (XEP-0065 §5.3.2).';
+comment on column bytestream_streams.requester is 'Full JID of who activated it.';
+comment on column bytestream_streams.target is 'JID of the other end, as the requester gave it.';
+comment on column bytestream_streams.requester_address is 'From where the requester connected: it is taken to be the second to do so (XEP-0065 §6.2).';
+comment on column bytestream_streams.target_address is 'From where the target connected.';
+comment on column bytestream_streams.rate_limit is 'Bytes a second, both directions together; NULL for no limit. May be changed at any time.';
+comment on column bytestream_streams.bytes_up is 'Bytes from the requester to the target, as of about a second ago.';
+comment on column bytestream_streams.bytes_down is 'Bytes from the target to the requester.';
+comment on column bytestream_streams.activated_at is 'When it was activated.';
+comment on column bytestream_streams.last_byte_at is 'When a byte last went either way.';
+
+comment on table bytestream_usage is
+  'Log: what each user has relayed in each hour. Quotas are reckoned by it.';
+comment on column bytestream_usage.proxy is 'Domain of the proxy.';
+comment on column bytestream_usage.jid is 'Bare JID of the requester.';
+comment on column bytestream_usage.hour is 'When the hour began.';
+comment on column bytestream_usage.domain is 'Domain of the requester.';
+comment on column bytestream_usage.streams is 'Streams that were first counted in this hour.';
+comment on column bytestream_usage.bytes_up is 'Bytes from the requester to his targets.';
+comment on column bytestream_usage.bytes_down is 'Bytes from his targets to the requester.';
+
+comment on table bytestream_log is 'Log: streams that have ended, a row each.';
+comment on column bytestream_log.id is 'Of the stream.';
+comment on column bytestream_log.proxy is 'Domain of the proxy.';
+comment on column bytestream_log.sid is 'The id that the clients gave the stream.';
+comment on column bytestream_log.hash is 'What both ends have asked for.';
+comment on column bytestream_log.requester is 'Full JID of who activated it.';
+comment on column bytestream_log.target is 'JID of the other end.';
+comment on column bytestream_log.requester_address is 'From where the requester connected.';
+comment on column bytestream_log.target_address is 'From where the target connected.';
+comment on column bytestream_log.bytes_up is 'Bytes from the requester to the target.';
+comment on column bytestream_log.bytes_down is 'Bytes from the target to the requester.';
+comment on column bytestream_log.activated_at is 'When it was activated.';
+comment on column bytestream_log.last_byte_at is 'When a byte last went either way.';
+comment on column bytestream_log.ended_at is 'When it ended.';
+comment on column bytestream_log.reason is 'eof: both ends were done; reset: one end broke off; idle; killed: its row was deleted; quota, max_bytes, max_time: a limit; shutdown: the daemon stopped; crash: the daemon was gone, and the bytes are those of about a second before.';
+comment on function rowgram_log_killed() is 'Trigger: a stream whose row is deleted is logged as killed, and the daemon told.';

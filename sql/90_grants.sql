@@ -18,7 +18,7 @@ begin
     for object in
       select c.oid::regclass as name from pg_class c
       where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-        and c.relname ~ '^(rowgram|xmpp)_' and c.relowner <> 'rowgram_owner'::regrole
+        and c.relname ~ '^(rowgram|xmpp|bytestream)_' and c.relowner <> 'rowgram_owner'::regrole
     loop
       execute format('alter table %s owner to rowgram_owner', object.name);
     end loop;
@@ -39,6 +39,9 @@ begin
   grant select on xmpp_iq_handlers, xmpp_commands to rowgram_daemon;
   grant select on rowgram_settings, rowgram_migrations to rowgram_daemon;
   grant select, update (state, state_info, state_changed_at, next_try_at) on xmpp_components to rowgram_daemon;
+  grant select on bytestream_streamhosts, bytestream_acl, bytestream_limits to rowgram_daemon;
+  grant update (state, state_info, state_changed_at) on bytestream_streamhosts to rowgram_daemon;
+  grant select, insert, update, delete on bytestream_streams, bytestream_usage, bytestream_log to rowgram_daemon;
   grant usage on sequence xmpp_tx_queue_id_seq, xmpp_rx_queue_id_seq, xmpp_iq_queue_id_seq to rowgram_daemon;
 
   grant select on rowgram_daemons, rowgram_shards, xmpp_tx_queue, xmpp_rx_queue, xmpp_iq_queue,
@@ -63,6 +66,16 @@ begin
   grant insert (domain, gateway, enabled, srv_host, srv_port, secret, tls, tls_ca),
     update (domain, gateway, enabled, srv_host, srv_port, secret, tls, tls_ca), delete
     on xmpp_components to rowgram_admin;
+  grant select on bytestream_streamhosts, bytestream_acl, bytestream_limits, bytestream_streams,
+    bytestream_usage, bytestream_log to rowgram_admin, rowgram_viewer;
+  grant insert (proxy, enabled, bind_address, port, public_host, public_port, max_pending,
+    max_pending_per_address, handshake_timeout_s, pending_timeout_s, idle_timeout_s),
+    update (proxy, enabled, bind_address, port, public_host, public_port, max_pending,
+    max_pending_per_address, handshake_timeout_s, pending_timeout_s, idle_timeout_s), delete
+    on bytestream_streamhosts to rowgram_admin;
+  grant insert, update, delete on bytestream_acl, bytestream_limits to rowgram_admin;
+  grant update (rate_limit), delete on bytestream_streams to rowgram_admin;
+  grant delete on bytestream_usage, bytestream_log to rowgram_admin;
   grant delete on xmpp_rx_queue to rowgram_admin;
   grant delete on xmpp_archives to rowgram_admin;
 

@@ -97,7 +97,7 @@ test('tables are plural, and all names are snake_case', async () => {
     `
     select c.relname as text from (${RELATIONS}) c
     where c.relname !~ '^[a-z]+(_[a-z0-9]+)+$'
-      or (c.relkind in ('r', 'p') and c.relname !~ '(s|_queue)$')
+      or (c.relkind in ('r', 'p') and c.relname !~ '(s|_queue|_acl|_usage|_log)$')
       or (c.relkind in ('v', 'm') and c.relname !~ '_view$')
     union all
     select c.relname || '.' || a.attname from (${RELATIONS}) c
