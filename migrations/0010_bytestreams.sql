@@ -16,11 +16,11 @@ create table bytestream_streamhosts (
   state                   text not null default 'off',
   state_info              text,
   state_changed_at        timestamptz not null default now(),
-  constraint bytestream_streamhosts_proxy_check check (proxy ~ '^[^@/[:space:]]{1,1023}$'),
+  constraint bytestream_streamhosts_proxy_check check (proxy ~ '^[^@/[:space:]]+$'),
   constraint bytestream_streamhosts_bind_address_check
     check (masklen(bind_address) = case family(bind_address) when 4 then 32 else 128 end),
   constraint bytestream_streamhosts_port_check check (port between 1 and 65535),
-  constraint bytestream_streamhosts_public_host_check check (public_host ~ '^[^[:space:]]{1,1023}$'),
+  constraint bytestream_streamhosts_public_host_check check (public_host ~ '^[^[:space:]]+$'),
   constraint bytestream_streamhosts_public_port_check check (public_port between 1 and 65535),
   constraint bytestream_streamhosts_max_pending_check check (max_pending > 0),
   constraint bytestream_streamhosts_max_pending_per_address_check check (max_pending_per_address > 0),

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { ConfigError } from './errors.ts';
 
-export const GATEWAYS = ['xmpp'] as const;
+export const GATEWAYS = ['xmpp', 'bytestreams'] as const;
 export type GatewayName = (typeof GATEWAYS)[number];
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createAccountsGateway } from './accounts/gateway.ts';
+import { createBytestreamsGateway } from './bytestreams/gateway.ts';
 import { type Config, type GatewayName, readConfig } from './config.ts';
 import type { DatabaseAddress } from './db/connect.ts';
 import { type EmbeddedPostgres, findEmbedded, startEmbedded } from './db/embedded.ts';
@@ -39,6 +40,7 @@ const { version } = JSON.parse(
 const GATEWAY = {
   xmpp: (parts: GatewayParts, { attachmentDir }: Config) =>
     createAccountsGateway(parts, {}, { attachmentDir }),
+  bytestreams: (parts: GatewayParts) => createBytestreamsGateway(parts),
 } satisfies Record<GatewayName, unknown>;
 
 const say = (text: string) => process.stderr.write(`${text}\n`);

@@ -50,13 +50,16 @@ export type Activation = { id: string; hashes: string[]; limits: StreamLimits };
 
 export type ToRelay =
   | { type: 'configure'; bounds: Bounds; rules: AddressRule[] }
-  | { type: 'listen'; host: string; port: number }
+  /** On all addresses without a host. */
+  | { type: 'listen'; host: string | null; port: number }
   | { type: 'unlisten' }
   | ({ type: 'activate'; request: number } & Activation)
   | { type: 'kill'; id: string; reason: EndReason }
   | { type: 'rate'; id: string; bytesPerSecond: number | null }
   /** What is left of a budget; one that was never set has no end. */
   | { type: 'budget'; key: string; bytes: number | null }
+  /** Other listeners have relayed so much of it. */
+  | { type: 'spend'; key: string; bytes: number }
   | { type: 'close' };
 
 export type FromRelay =

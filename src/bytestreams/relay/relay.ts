@@ -30,13 +30,14 @@ export type RelayParts = {
 export type Relay = {
   configure(bounds: Bounds, rules: AddressRule[]): void;
   /** @returns the port; rejects when it cannot be had */
-  listen(host: string, port: number): Promise<number>;
+  listen(host: string | null, port: number): Promise<number>;
   /** Takes no more connections; those that are there stay. */
   unlisten(): void;
   activate(activation: Activation): Verdict;
   kill(id: string, reason: EndReason): void;
   setRate(id: string, bytesPerSecond: number | null): void;
   setBudget(key: string, bytes: number | null): void;
+  spend(key: string, bytes: number): void;
   /** Ends what has waited or been silent for too long; to be called a few times a second. */
   tick(): void;
   /** Of the streams that have relayed something since the last call. */
@@ -190,7 +191,7 @@ export const createRelay = ({ open, now, onEnded }: RelayParts): Relay => {
       new Promise((done, fail) => {
         const opened = createServer({ allowHalfOpen: true, pauseOnConnect: true }, onConnection);
         opened.once('error', fail);
-        opened.listen({ host, port, backlog: BACKLOG }, () => {
+        opened.listen({ ...(host && { host }), port, backlog: BACKLOG }, () => {
           server = opened;
           done((opened.address() as AddressInfo).port); // of a TCP server
         });
@@ -219,6 +220,10 @@ export const createRelay = ({ open, now, onEnded }: RelayParts): Relay => {
       if (bytes === null) budgets.delete(key);
       else if (budget) budget.bytes = bytes;
       else budgets.set(key, { bytes });
+    },
+    spend(key, bytes) {
+      const budget = budgets.get(key);
+      if (budget) budget.bytes -= bytes;
     },
     tick() {
       const nowMs = now();

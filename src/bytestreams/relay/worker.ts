@@ -33,6 +33,8 @@ const obey = async (relay: Relay, message: ToRelay): Promise<void> => {
       return relay.setRate(message.id, message.bytesPerSecond);
     case 'budget':
       return relay.setBudget(message.key, message.bytes);
+    case 'spend':
+      return relay.spend(message.key, message.bytes);
     case 'close':
       relay.close();
       // The ends of the streams are told by the events that follow.
