@@ -118,7 +118,7 @@ test('what comes in one packet with the handshake is told after `begin`', async 
 test('stream errors are verdicts in words', async () => {
   await using server = await startFakeComponentServer();
   const verdicts = [
-    ['not-authorized', RejectError, /refused the secret of proxy\.fake\.test: not-authorized/],
+    ['not-authorized', RejectError, /refused proxy\.fake\.test with this secret: not-authorized/],
     ['host-unknown', ConfigError, /knows no component proxy\.fake\.test: host-unknown/],
     ['host-gone', ConfigError, /no longer has a component/],
     ['invalid-namespace', ConfigError, /takes no components at this port/],
@@ -149,6 +149,20 @@ test('a port for clients is told as what it is', async () => {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo; // of TCP, so no string
   await assert.rejects(open(port), { name: 'ConfigError', message: /no components at this port/ });
+  server.close();
+});
+
+test('a refusal may come with a header that has no id, as in Prosody', async () => {
+  const server = createServer((socket) => {
+    const ns = 'http://etherx.jabber.org/streams';
+    socket.end(
+      `<stream:stream xmlns='jabber:component:accept' xmlns:stream='${ns}'><stream:error>` +
+        "<host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    );
+  }).listen(0, HOST);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo; // of TCP, so no string
+  await assert.rejects(open(port), { name: 'ConfigError', message: /knows no component/ });
   server.close();
 });
 
