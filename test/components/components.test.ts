@@ -279,6 +279,8 @@ for (const { name, skip, start } of SERVERS) {
         const info = await proxy.request({ ...question, to: 'localhost' });
         const identities = info.getChild('query')?.getChildren('identity');
         assert.ok(identities?.some(({ attrs }) => attrs.category === 'server'));
+        const ping = { type: 'get', payload: "<ping xmlns='urn:xmpp:ping'/>" } as const;
+        await proxy.request({ ...ping, to: DOMAIN });
         await assert.rejects(
           proxy.request({ ...question, from: `x@${DOMAIN}`, to: 'nobody@localhost/r' }),
           RejectError,
