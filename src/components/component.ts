@@ -19,7 +19,8 @@ export type Component = {
   isOnline(): boolean;
   /**
    * Writes whole stanzas. Each has `to`, and a `from` at the domain: a server ends the stream over one
-   * that has not. That they are written does not prove that they arrive.
+   * that has not. That they are written does not prove that they arrive; once a ping of the domain to
+   * itself is answered, the server has read what was sent before.
    *
    * @returns false when nothing can be sent now
    */

@@ -1,11 +1,17 @@
 /** Component streams: how they begin, what they bear, and how they end. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import type { Element } from '@xmpp/client';
 import { ConfigError, ProtocolError, RejectError, RetryError } from '../../src/errors.ts';
-import { type ComponentSession, openComponent } from '../../src/xmpp/component.ts';
+import {
+  type ComponentOptions,
+  type ComponentSession,
+  openComponent,
+} from '../../src/xmpp/component.ts';
 import { hashHandshake } from '../../src/xmpp/wire/component.ts';
 import { hostileXml } from '../fixtures/hostileXml.ts';
 import { startFakeComponentServer } from '../peers/fakeComponentServer.ts';
@@ -54,10 +60,7 @@ const startCutter = async (target: { host: string; port: number }, allowed: numb
   };
 };
 
-const open = async (
-  port: number,
-  options: { secret?: string; keepAliveMs?: number; patienceMs?: number; loginMs?: number } = {},
-): Promise<Opened> => {
+const open = async (port: number, options: Partial<ComponentOptions> = {}): Promise<Opened> => {
   const received: Element[] = [];
   const { promise, resolve } = Promise.withResolvers<Error | null>();
   const address = { domain: DOMAIN, host: HOST, port, tls: 'auto', ca: null } as const;
@@ -118,7 +121,7 @@ test('what comes in one packet with the handshake is told after `begin`', async 
 test('stream errors are verdicts in words', async () => {
   await using server = await startFakeComponentServer();
   const verdicts = [
-    ['not-authorized', RejectError, /refused the secret of proxy\.fake\.test: not-authorized/],
+    ['not-authorized', RejectError, /refused proxy\.fake\.test with this secret: not-authorized/],
     ['host-unknown', ConfigError, /knows no component proxy\.fake\.test: host-unknown/],
     ['host-gone', ConfigError, /no longer has a component/],
     ['invalid-namespace', ConfigError, /takes no components at this port/],
@@ -150,6 +153,46 @@ test('a port for clients is told as what it is', async () => {
   const { port } = server.address() as AddressInfo; // of TCP, so no string
   await assert.rejects(open(port), { name: 'ConfigError', message: /no components at this port/ });
   server.close();
+});
+
+test('a refusal may come with a header that has no id, as in Prosody', async () => {
+  const server = createServer((socket) => {
+    const ns = 'http://etherx.jabber.org/streams';
+    socket.end(
+      `<stream:stream xmlns='jabber:component:accept' xmlns:stream='${ns}'><stream:error>` +
+        "<host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+    );
+  }).listen(0, HOST);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo; // of TCP, so no string
+  await assert.rejects(open(port), { name: 'ConfigError', message: /knows no component/ });
+  server.close();
+});
+
+test('direct TLS verifies the certificate for the host, and names no protocol of clients', async () => {
+  const read = (name: string) =>
+    readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8');
+  await using server = await startFakeComponentServer();
+  const names: unknown[] = [];
+  const terms = {
+    key: read('server.key'),
+    cert: read('valid.pem'),
+    ALPNProtocols: ['xmpp-client'],
+  };
+  const front = createTlsServer(terms, (client) => {
+    names.push(client.alpnProtocol);
+    const upstream = connect(server);
+    client.pipe(upstream).pipe(client);
+    for (const socket of [client, upstream]) socket.on('error', () => {});
+  }).listen(0, HOST);
+  await once(front, 'listening');
+  const { port } = front.address() as AddressInfo; // of TCP, so no string
+  const { session } = await open(port, { tls: 'direct', ca: read('ca.pem') });
+  assert.equal(session.via, `127.0.0.1:${port}, direct TLS`);
+  assert.deepEqual(names, [false]);
+  await session.close();
+  await assert.rejects(open(port, { tls: 'direct', ca: read('other.pem') }), ConfigError);
+  front.close();
 });
 
 test('a server that says nothing is left in time', async () => {

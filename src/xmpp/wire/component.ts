@@ -18,15 +18,15 @@ export const hashHandshake = (streamId: string, secret: string): string =>
 /**
  * The answer to the server's stream header.
  *
- * @throws ConfigError for a port that is not for components; ProtocolError for a stream without an id
+ * @returns empty for a stream without an id: Prosody has none where its next word is an error
+ * @throws ConfigError for a port that is not for components
  */
 export const formatHandshake = (header: Element, secret: string): string => {
   const { id, xmlns } = header.attrs;
   if (xmlns !== componentNs) {
     throw new ConfigError(`the server takes no components at this port, but ${xmlns}`);
   }
-  if (id) return `<handshake>${hashHandshake(id, secret)}</handshake>`;
-  throw new ProtocolError('the server gave the stream no id', 'XEP-0114 §3');
+  return id ? `<handshake>${hashHandshake(id, secret)}</handshake>` : '';
 };
 
 /**
@@ -41,7 +41,7 @@ export const readComponentError = (element: Element, domain: string): Error | nu
   const said = text ? `${condition} (${text})` : condition;
   switch (condition) {
     case 'not-authorized':
-      return new RejectError(`the server refused the secret of ${domain}: ${said}`, condition);
+      return new RejectError(`the server refused ${domain} with this secret: ${said}`, condition);
     case 'host-unknown':
       return new ConfigError(`the server knows no component ${domain}: ${said}`);
     case 'host-gone':
