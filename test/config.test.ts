@@ -10,7 +10,7 @@ test('an empty environment is a configuration', () => {
   assert.deepEqual(config, {
     databaseUrl: null,
     schema: 'public',
-    gateways: ['xmpp'],
+    gateways: ['xmpp', 'bytestreams'],
     logLevel: 'info',
     attachmentDir: null,
   });

@@ -24,7 +24,7 @@ const CORE = ['config.ts', 'errors.ts', 'gateway.ts', 'log.ts'];
 // The folders of src/ that are no gateway.
 const SHARED = ['components', 'db', 'demo', 'xmpp'];
 const LIVE =
-  'component|files|functions|hearing|inbox|kinds|ledger|link|listeners|outbox|part|people|picture|queries|reception|reflections|repeat|sentCursor|streams|visit|watch';
+  'component|files|functions|hearing|inbox|kinds|ledger|link|listeners|outbox|part|people|picture|queries|reception|reflections|repeat|sentCursor|service|streams|visit|watch';
 
 /** The first layer that a path fits is its own. */
 const LAYERS: Layer[] = [

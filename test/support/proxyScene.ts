@@ -89,9 +89,10 @@ const startProxy = async (db: TestDatabase): Promise<TestDaemon> => {
 export const createProxyScene = async (
   peer: Peer,
   columns: Record<string, number> = {},
+  given: TestDatabase | null = null,
 ): Promise<ProxyScene> => {
   const dir = await mkdtemp(join(tmpdir(), 'rowgram-proxy-'));
-  const db = await testDatabase();
+  const db = given ?? (await testDatabase());
   const server = await startServer(peer, dir);
   const port = await findListenPort();
   await db.client.query(
