@@ -26,7 +26,7 @@ const HELP = `usage: rowgram <command>
   demo [--once]        show a row go out and come back; --once ends after it
   status [--json]      accounts, components, queues and daemons
   sql [statement]      run SQL on the database, from the argument or standard input
-  bench queue [--json] measure
+  bench queue [--json] measure; or bench bytestreams
   chaos [--faults N]   kill and cut at random under load, then count
 
 environment: DATABASE_URL (without it, an embedded PostgreSQL), ROWGRAM_SCHEMA, ROWGRAM_GATEWAYS,
