@@ -7,7 +7,7 @@ const MOST_BYTES = 262_144;
 /** A rate is kept with small reads, but not with ones that cost more than they carry. */
 const LEAST_BYTES = 1_024;
 /** For the legs of all streams of a listener. */
-const BUDGET_BYTES = 64 * 1_048_576;
+const BUDGET_BYTES = 128 * 1_048_576;
 
 /** Of all legs that read. */
 export type BufferBudget = { legs: number };
