@@ -74,9 +74,8 @@ export const createComponentGateway = (
     const goodbye = { id, domain: link.domain, closed: link.close(timeoutMs) };
     closing.add(goodbye);
     await goodbye.closed.finally(() => closing.delete(goodbye));
-    // It is on again, or another daemon's by now.
-    if (links.has(id) || !isOurs(id)) return;
-    states.report({ componentId: id, state: 'off', info: null, afterMs: null });
+    // Else it is another daemon's by now.
+    if (isOurs(id)) states.report({ componentId: id, state: 'off', info: null, afterMs: null });
     match();
   };
 
@@ -87,7 +86,12 @@ export const createComponentGateway = (
       return;
     }
     const isTaken = [...closing].some((other) => other.id === row.id || other.domain === domain);
-    if (!isTaken) links.set(row.id, createLink(row, domain, parts));
+    if (isTaken) return;
+    try {
+      links.set(row.id, createLink(row, domain, parts));
+    } catch (err) {
+      log.error({ err, component: domain }, 'component not served');
+    }
   };
 
   /** Opens, changes and closes links until they are as the rows want them. */

@@ -118,7 +118,19 @@ export const createLink = (first: ComponentRow, domain: string, parts: LinkParts
   /** The stream is gone. */
   const leave = () => {
     requester.fail(new RetryError('the stream was lost', 0));
-    service.onOffline?.();
+    try {
+      service.onOffline?.();
+    } catch (err) {
+      log.error({ err }, 'end of the stream not handled');
+    }
+  };
+
+  const sayLastWords = async () => {
+    try {
+      await service.close?.();
+    } catch (err) {
+      log.error({ err }, 'last words not said');
+    }
   };
 
   const restBecause = (error: unknown, news: 'first' | 'again') => {
@@ -213,8 +225,7 @@ export const createLink = (first: ComponentRow, domain: string, parts: LinkParts
       isClosed = true;
       halt();
       const tired = delay(timeoutMs, undefined, { ref: false });
-      const said = service.close?.().catch((err: unknown) => log.error({ err }, 'close failed'));
-      await Promise.race([said, tired]);
+      await Promise.race([sayLastWords(), tired]);
       await Promise.all([farewell, giveUp()?.close()]);
     },
     drop() {

@@ -90,6 +90,8 @@ const createSession = (
     if (!isOpen) return;
     isOpen = false;
     life?.close();
+    // What is held back is lost with the socket.
+    socket.uncork();
     socket.destroy();
     ended.resolve();
     const ending = streamError ?? error;
@@ -171,7 +173,10 @@ const createSession = (
   parser.on('end', () => end(new RetryError('the server closed the stream', retryMs)));
   socket.on('data', (bytes) => {
     life?.onHeard();
+    // The answers to what came in one packet go out in one write.
+    socket.cork();
     parser.write(decoder.write(bytes));
+    socket.uncork();
   });
   socket.on('error', (error) => end(new RetryError(error.message, retryMs, { cause: error })));
   socket.on('close', lost);

@@ -61,11 +61,11 @@ export const createRequester = ({
   const waiting = new Map<string, Waiting>();
 
   return {
-    ask({ to, from, type, payload, timeoutMs = TIMEOUT_MS }) {
+    async ask({ to, from, type, payload, timeoutMs = TIMEOUT_MS }) {
       const id = randomBytes(12).toString('base64url');
       const answer = Promise.withResolvers<Element>();
       if (!send(formatTag('iq', { type, id, from, to }, payload))) {
-        return Promise.reject(new RetryError(notOnline, RETRY_MS));
+        throw new RetryError(notOnline, RETRY_MS);
       }
       const silent = new RetryError(`no answer within ${timeoutMs / 1_000} s`, RETRY_MS);
       const timer = setTimeout(() => waiting.get(id)?.reject(silent), timeoutMs);

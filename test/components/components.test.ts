@@ -1,299 +1,222 @@
 /** Components beside real servers: how rows make them come, change and go, and what they bear. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { test } from 'node:test';
 import type { Component, Service } from '../../src/components/component.ts';
-import { type PrivateProsody, startProsody } from '../../src/demo/prosody.ts';
 import { RejectError } from '../../src/errors.ts';
-import { type PrivateEjabberd, startEjabberd } from '../peers/ejabberd.ts';
-import { startFaultProxy } from '../peers/faultProxy.ts';
-import { connectRaw, type RawClient } from '../peers/rawClient.ts';
 import { startComponentDaemon } from '../support/componentDaemon.ts';
+import {
+  DOMAIN,
+  describeEachServer,
+  OTHER,
+  SECRETS,
+  startProsodyIn,
+  startProxy,
+  withComponentScene,
+} from '../support/componentScene.ts';
 import { spawnDaemon } from '../support/daemon.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { EJABBERD, insertInto, PROSODY } from '../support/scene.ts';
+import { insertInto, PROSODY } from '../support/scene.ts';
 
-type Server = PrivateProsody | PrivateEjabberd;
-type Row = { state: string; state_info: string; state_changed_at: Date; next_try_at: Date | null };
-
-const SECRETS = { 'proxy.localhost': 'sécret <1>', 'other.localhost': 'secret 2' };
-const DOMAIN = 'proxy.localhost';
-const OTHER = 'other.localhost';
-const ACCOUNTS = { alice: 'secret' };
 const DISCO = 'http://jabber.org/protocol/disco#info';
 
-type Start = (dir: string) => Promise<Server>;
+describeEachServer('components', (start) => {
+  test('a row makes a component that answers, one answer for each request', () =>
+    withComponentScene(start, async ({ db, alice, insert, untilState }) => {
+      await using _daemon = await startComponentDaemon(db.address);
+      await db.until('select from rowgram_shards where daemon_id > 0 having count(*) = 64');
+      const insertedAt = Date.now();
+      const id = await insert(DOMAIN, { domain: 'Proxy.LOCALHOST' });
+      const { state_info } = await untilState(id, 'online');
+      assert.ok(Date.now() - insertedAt < 1_000);
+      assert.match(state_info, /^127\.0\.0\.1:\d+, in clear$/);
+      const ask = (asked: string, payload: string, type = 'get') =>
+        alice.iq(`<iq type='${type}' id='${asked}' to='${DOMAIN}'>${payload}</iq>`);
+      const info = (await ask('i', `<query xmlns='${DISCO}'/>`)).element.find('query', DISCO);
+      assert.equal(info?.find('identity')?.attrs.name, 'A proxy');
+      const version = await ask('v', "<query xmlns='jabber:iq:version'/>");
+      assert.equal(version.element.find('query')?.find('version')?.text, 'test');
+      for (const type of ['get', 'set']) {
+        const { element } = await ask(`u-${type}`, "<q xmlns='urn:unknown'/>", type);
+        assert.ok(element.find('error')?.find('service-unavailable'), type);
+      }
+      const vcard = await ask('c', "<vCard xmlns='vcard-temp'/>");
+      assert.ok(vcard.element.find('error')?.find('service-unavailable'));
+      alice.send(`<message id='m' to='nobody@${DOMAIN}'><body>hi</body></message>`);
+      alice.send(`<presence to='${DOMAIN}'/><message type='error' id='e' to='${DOMAIN}'/>`);
+      await alice.next(({ element }) => element.attrs.id === 'm');
+      await ask('last', "<ping xmlns='urn:xmpp:ping'/>");
+      for (const asked of ['i', 'v', 'u-get', 'u-set', 'c', 'm', 'last']) {
+        const answers = alice.stanzas.filter(({ element }) => element.attrs.id === asked);
+        assert.equal(answers.length, 1, asked);
+      }
+      const others = alice.stanzas.filter(({ element }) => element.attrs.id === 'e');
+      assert.equal(others.length, 0);
+    }));
 
-const startProsodyIn: Start = (dir) =>
-  startProsody({ dir, accounts: ACCOUNTS, componentSecrets: SECRETS });
-const startEjabberdIn: Start = (dir) =>
-  startEjabberd({ dir, accounts: ACCOUNTS, componentSecrets: SECRETS });
+  test('a row changes its component and no other, and takes it away', () =>
+    withComponentScene(start, async ({ db, insert, untilState, ping }) => {
+      await using _daemon = await startComponentDaemon(db.address);
+      const id = await insert(DOMAIN);
+      await untilState(id, 'online');
+      const giveUpAt = Date.now() + 5_000;
+      const change = 'update xmpp_components set domain = $2, secret = $3 where id = $1';
+      await db.rows(change, [id, OTHER, SECRETS[OTHER]]);
+      while ((await ping(OTHER)) !== 'pong') assert.ok(Date.now() < giveUpAt);
+      assert.notEqual(await ping(DOMAIN), 'pong');
+      const back = await insert(DOMAIN);
+      const { state_changed_at: since } = await untilState(id, 'online');
+      await untilState(back, 'online');
+      await db.rows('update xmpp_components set enabled = false where id = $1', [back]);
+      await untilState(back, 'off');
+      assert.notEqual(await ping(DOMAIN), 'pong');
+      await db.rows('update xmpp_components set enabled = true where id = $1', [back]);
+      await untilState(back, 'online');
+      await db.rows('delete from xmpp_components where id = $1', [back]);
+      const goneBy = Date.now() + 2_000;
+      while ((await ping(DOMAIN)) === 'pong') assert.ok(Date.now() < goneBy);
+      assert.equal(await ping(OTHER), 'pong');
+      assert.deepEqual((await untilState(id, 'online')).state_changed_at, since);
+    }));
 
-const SERVERS = [
-  { name: 'Prosody', skip: PROSODY.skip, start: startProsodyIn },
-  { name: 'ejabberd', skip: EJABBERD.skip, start: startEjabberdIn },
-];
+  test('a wrong secret is refused in words, and tried again only with another', () =>
+    withComponentScene(start, async ({ server, db, insert, untilState }) => {
+      await using proxy = await startProxy(server);
+      await using _daemon = await startComponentDaemon(db.address);
+      const id = await insert(DOMAIN, { secret: 'wrong', srv_port: proxy.port });
+      const { state_info, next_try_at } = await untilState(id, 'refused');
+      assert.match(state_info, /^the server refused proxy\.localhost with this secret: not-auth/);
+      assert.equal(next_try_at, null);
+      // Each change of the table is a sync, which tells of every row.
+      for (let count = 0; count < 5; count += 1) {
+        await db.rows(
+          "insert into xmpp_components (domain, gateway, secret, enabled) values ($1, 'bytestreams', '', false)",
+          [`d${count}.localhost`],
+        );
+      }
+      const other = await insert(OTHER);
+      await untilState(other, 'online');
+      assert.equal(proxy.counts().connections, 1);
+      process.env.ROWGRAM_TEST_SECRET = SECRETS[DOMAIN];
+      const change = 'update xmpp_components set secret = $2 where id = $1';
+      await db.rows(change, [id, 'env:ROWGRAM_TEST_NOTHING']);
+      await db.until('select from xmpp_components where state_info like $1', [
+        'secret names the environment variable ROWGRAM_TEST_NOTHING, which is not set',
+      ]);
+      await db.rows(change, [id, 'env:ROWGRAM_TEST_SECRET']);
+      await untilState(id, 'online');
+    }));
 
-type Scene = {
-  server: Server;
-  db: TestDatabase;
-  alice: RawClient;
-  /** Inserts a component with its right secret, with `columns` besides. */
-  insert(domain: keyof typeof SECRETS, columns?: Record<string, unknown>): Promise<number>;
-  untilState(id: number, state: string): Promise<Row>;
-  /** What alice gets for a ping to the domain: `pong`, a condition, or `silence`. */
-  ping(domain: string): Promise<string>;
-};
+  test('a domain that the server does not know, or that is none, is said to be so', () =>
+    withComponentScene(start, async ({ db, insert, untilState }) => {
+      await using _daemon = await startComponentDaemon(db.address);
+      const unknown = await insert(DOMAIN, { domain: 'unknown.localhost' });
+      const { state_info } = await untilState(unknown, 'refused');
+      // ejabberd makes no difference to a wrong secret.
+      assert.match(state_info, /unknown\.localhost.*: (host-unknown|not-authorized)/);
+      const broken = await insert(DOMAIN, { domain: 'a..b' });
+      assert.match((await untilState(broken, 'refused')).state_info, /^'a\.\.b' is no domain$/);
+    }));
 
-const startProxy = async ({ host, componentPort }: Server) => {
-  const proxy = await startFaultProxy({ target: { host, port: componentPort ?? 0 } });
-  return { ...proxy, [Symbol.asyncDispose]: () => proxy.stop() };
-};
+  test('a restart of the server is an outage', () =>
+    withComponentScene(start, async ({ server, db, insert, untilState }) => {
+      await using _daemon = await startComponentDaemon(db.address);
+      const id = await insert(DOMAIN);
+      await untilState(id, 'online');
+      server.kill('SIGKILL');
+      const { next_try_at } = await untilState(id, 'backoff');
+      assert.ok(next_try_at);
+      await server.restart();
+      await untilState(id, 'online');
+    }));
 
-/** Runs `work` with a server, a database and alice; the daemon is its own affair. */
-const withScene = async (start: Start, work: (scene: Scene) => Promise<void>): Promise<void> => {
-  const dir = await mkdtemp(join(tmpdir(), 'components-'));
-  const server = await start(dir);
-  await using db = await testDatabase();
-  const { host, port } = server;
-  const login = { host, port, jid: 'alice@localhost', password: ACCOUNTS.alice };
-  const alice = await connectRaw(login);
-  let pings = 0;
-  try {
-    await work({
-      server,
-      db,
-      alice,
-      insert: (domain, columns = {}) =>
-        insertInto(db, 'xmpp_components', {
-          ...{ domain, gateway: 'bytestreams', secret: SECRETS[domain] },
-          srv_port: server.componentPort,
-          ...columns,
-        }),
-      untilState: (id, state) =>
-        db.until<Row>('select * from xmpp_components where id = $1 and state = $2', [id, state]),
-      async ping(domain) {
-        pings += 1;
-        const id = `ping-${pings}`;
-        alice.send(`<iq type='get' id='${id}' to='${domain}'><ping xmlns='urn:xmpp:ping'/></iq>`);
-        // What reaches a component as it goes is lost (XEP-0114 has no acknowledgements).
-        const answer = alice
-          .next(({ element }) => element.attrs.id === id, 1_000)
-          .catch(() => null);
-        const element = (await answer)?.element;
-        if (!element) return 'silence';
-        if (element.attrs.type === 'result') return 'pong';
-        return element.find('error')?.children[0]?.name ?? 'no condition';
-      },
-    });
-  } finally {
-    alice.destroy();
-    await server.stop();
-    await rm(dir, { recursive: true, force: true });
-  }
-};
+  test('a silent connection is pinged, and left when nothing comes back', () =>
+    withComponentScene(start, async ({ server, db, insert, untilState, ping }) => {
+      await using proxy = await startProxy(server);
+      await using _daemon = await startComponentDaemon(db.address);
+      const id = await insert(DOMAIN, { srv_port: proxy.port });
+      await untilState(id, 'online');
+      const { toServerBytes, toClientBytes } = proxy.counts();
+      while (proxy.counts().toClientBytes === toClientBytes) {
+        await new Promise((done) => setTimeout(done, 20));
+      }
+      assert.ok(proxy.counts().toServerBytes > toServerBytes);
+      assert.equal(proxy.counts().connections, 1);
+      proxy.blackhole('drop');
+      const { state_info } = await untilState(id, 'backoff');
+      assert.match(state_info, /has not answered for/);
+      proxy.blackhole('off');
+      // The server may have another connection yet, for all it knows.
+      proxy.reset();
+      await untilState(id, 'online');
+      assert.equal(await ping(DOMAIN), 'pong');
+    }));
 
-for (const { name, skip, start } of SERVERS) {
-  describe(`components, ${name}`, { skip }, () => {
-    test('a row makes a component that answers, one answer for each request', () =>
-      withScene(start, async ({ db, alice, insert, untilState }) => {
-        await using _daemon = await startComponentDaemon(db.address);
-        const insertedAt = Date.now();
-        const id = await insert(DOMAIN, { domain: 'Proxy.LOCALHOST' });
-        const { state_info } = await untilState(id, 'online');
-        assert.ok(Date.now() - insertedAt < 1_000);
-        assert.match(state_info, /^127\.0\.0\.1:\d+, in clear$/);
-        const ask = (asked: string, payload: string, type = 'get') =>
-          alice.iq(`<iq type='${type}' id='${asked}' to='${DOMAIN}'>${payload}</iq>`);
-        const info = (await ask('i', `<query xmlns='${DISCO}'/>`)).element.find('query', DISCO);
-        assert.equal(info?.find('identity')?.attrs.name, 'A proxy');
-        const version = await ask('v', "<query xmlns='jabber:iq:version'/>");
-        assert.equal(version.element.find('query')?.find('version')?.text, 'test');
-        for (const type of ['get', 'set']) {
-          const { element } = await ask(`u-${type}`, "<q xmlns='urn:unknown'/>", type);
-          assert.ok(element.find('error')?.find('service-unavailable'), type);
-        }
-        const vcard = await ask('c', "<vCard xmlns='vcard-temp'/>");
-        assert.ok(vcard.element.find('error')?.find('service-unavailable'));
-        alice.send(`<message id='m' to='nobody@${DOMAIN}'><body>hi</body></message>`);
-        alice.send(`<presence to='${DOMAIN}'/><message type='error' id='e' to='${DOMAIN}'/>`);
-        await alice.next(({ element }) => element.attrs.id === 'm');
-        await ask('last', "<ping xmlns='urn:xmpp:ping'/>");
-        for (const asked of ['i', 'v', 'u-get', 'u-set', 'c', 'm', 'last']) {
-          const answers = alice.stanzas.filter(({ element }) => element.attrs.id === asked);
-          assert.equal(answers.length, 1, asked);
-        }
-        const others = alice.stanzas.filter(({ element }) => element.attrs.id === 'e');
-        assert.equal(others.length, 0);
-      }));
+  test('another daemon takes over when one is killed', () =>
+    withComponentScene(start, async ({ db, insert, untilState, ping }) => {
+      await using first = spawnDaemon(db.address, {}, new URL('./daemon.ts', import.meta.url));
+      const id = await insert(DOMAIN);
+      await untilState(id, 'online');
+      await using _second = await startComponentDaemon(db.address);
+      await db.until('select from rowgram_daemons having count(*) = 2');
+      first.kill('SIGKILL');
+      await first.ended;
+      const giveUpAt = Date.now() + 10_000;
+      while ((await ping(DOMAIN)) !== 'pong') assert.ok(Date.now() < giveUpAt);
+      await untilState(id, 'online');
+    }));
 
-    test('a row changes its component and no other, and takes it away', () =>
-      withScene(start, async ({ db, insert, untilState, ping }) => {
-        await using _daemon = await startComponentDaemon(db.address);
-        const id = await insert(DOMAIN);
-        await untilState(id, 'online');
-        const giveUpAt = Date.now() + 5_000;
-        const change = 'update xmpp_components set domain = $2, secret = $3 where id = $1';
-        await db.rows(change, [id, OTHER, SECRETS[OTHER]]);
-        while ((await ping(OTHER)) !== 'pong') assert.ok(Date.now() < giveUpAt);
-        assert.notEqual(await ping(DOMAIN), 'pong');
-        const back = await insert(DOMAIN);
-        const { state_changed_at: since } = await untilState(id, 'online');
-        await untilState(back, 'online');
-        await db.rows('update xmpp_components set enabled = false where id = $1', [back]);
-        await untilState(back, 'off');
-        assert.notEqual(await ping(DOMAIN), 'pong');
-        await db.rows('update xmpp_components set enabled = true where id = $1', [back]);
-        await untilState(back, 'online');
-        await db.rows('delete from xmpp_components where id = $1', [back]);
-        const goneBy = Date.now() + 2_000;
-        while ((await ping(DOMAIN)) === 'pong') assert.ok(Date.now() < goneBy);
-        assert.equal(await ping(OTHER), 'pong');
-        assert.deepEqual((await untilState(id, 'online')).state_changed_at, since);
-      }));
-
-    test('a wrong secret is refused in words, and tried again only with another', () =>
-      withScene(start, async ({ server, db, insert, untilState }) => {
-        await using proxy = await startProxy(server);
-        await using _daemon = await startComponentDaemon(db.address);
-        const id = await insert(DOMAIN, { secret: 'wrong', srv_port: proxy.port });
-        const { state_info, next_try_at } = await untilState(id, 'refused');
-        assert.match(state_info, /^the server refused proxy\.localhost with this secret: not-auth/);
-        assert.equal(next_try_at, null);
-        // Each change of the table is a sync, which tells of every row.
-        for (let count = 0; count < 5; count += 1) {
-          await db.rows(
-            "insert into xmpp_components (domain, gateway, secret, enabled) values ($1, 'bytestreams', '', false)",
-            [`d${count}.localhost`],
-          );
-        }
-        const other = await insert(OTHER);
-        await untilState(other, 'online');
-        assert.equal(proxy.counts().connections, 1);
-        process.env.ROWGRAM_TEST_SECRET = SECRETS[DOMAIN];
-        const change = 'update xmpp_components set secret = $2 where id = $1';
-        await db.rows(change, [id, 'env:ROWGRAM_TEST_NOTHING']);
-        await db.until('select from xmpp_components where state_info like $1', [
-          'secret names the environment variable ROWGRAM_TEST_NOTHING, which is not set',
-        ]);
-        await db.rows(change, [id, 'env:ROWGRAM_TEST_SECRET']);
-        await untilState(id, 'online');
-      }));
-
-    test('a domain that the server does not know, or that is none, is said to be so', () =>
-      withScene(start, async ({ db, insert, untilState }) => {
-        await using _daemon = await startComponentDaemon(db.address);
-        const unknown = await insert(DOMAIN, { domain: 'unknown.localhost' });
-        const { state_info } = await untilState(unknown, 'refused');
-        // ejabberd makes no difference to a wrong secret.
-        assert.match(state_info, /unknown\.localhost.*: (host-unknown|not-authorized)/);
-        const broken = await insert(DOMAIN, { domain: 'a..b' });
-        assert.match((await untilState(broken, 'refused')).state_info, /^'a\.\.b' is no domain$/);
-      }));
-
-    test('a restart of the server is an outage', () =>
-      withScene(start, async ({ server, db, insert, untilState }) => {
-        await using _daemon = await startComponentDaemon(db.address);
-        const id = await insert(DOMAIN);
-        await untilState(id, 'online');
-        server.kill('SIGKILL');
-        const { next_try_at } = await untilState(id, 'backoff');
-        assert.ok(next_try_at);
-        await server.restart();
-        await untilState(id, 'online');
-      }));
-
-    test('a silent connection is pinged, and left when nothing comes back', () =>
-      withScene(start, async ({ server, db, insert, untilState, ping }) => {
-        await using proxy = await startProxy(server);
-        await using _daemon = await startComponentDaemon(db.address);
-        const id = await insert(DOMAIN, { srv_port: proxy.port });
-        await untilState(id, 'online');
-        const { toServerBytes, toClientBytes } = proxy.counts();
-        while (proxy.counts().toClientBytes === toClientBytes) {
-          await new Promise((done) => setTimeout(done, 20));
-        }
-        assert.ok(proxy.counts().toServerBytes > toServerBytes);
-        assert.equal(proxy.counts().connections, 1);
-        proxy.blackhole('drop');
-        const { state_info } = await untilState(id, 'backoff');
-        assert.match(state_info, /has not answered for/);
-        proxy.blackhole('off');
-        // The server may have another connection yet, for all it knows.
-        proxy.reset();
-        await untilState(id, 'online');
-        assert.equal(await ping(DOMAIN), 'pong');
-      }));
-
-    test('another daemon takes over when one is killed', () =>
-      withScene(start, async ({ db, insert, untilState, ping }) => {
-        await using first = spawnDaemon(db.address, {}, new URL('./daemon.ts', import.meta.url));
-        const id = await insert(DOMAIN);
-        await untilState(id, 'online');
-        await using _second = await startComponentDaemon(db.address);
-        await db.until('select from rowgram_daemons having count(*) = 2');
-        first.kill('SIGKILL');
-        await first.ended;
-        const giveUpAt = Date.now() + 10_000;
-        while ((await ping(DOMAIN)) !== 'pong') assert.ok(Date.now() < giveUpAt);
-        await untilState(id, 'online');
-      }));
-
-    test('a gateway hears of the stream, takes stanzas, asks, and says last words', () =>
-      withScene(start, async ({ db, alice, insert, untilState }) => {
-        const heard: string[] = [];
-        const components: Component[] = [];
-        const serve = (component: Component): Partial<Service> => {
-          components.push(component);
-          return {
-            onOnline: () => heard.push('online'),
-            onOffline: () => heard.push('offline'),
-            receive(stanza) {
-              if (stanza.getChild('broken')) throw new TypeError('a bug');
-              if (stanza.name !== 'message') return null;
-              heard.push(stanza.getChildText('body') ?? '');
-              return 'taken';
-            },
-            async close() {
-              heard.push('close');
-              component.send(
-                `<message from='${DOMAIN}' to='${alice.jid}'><body>bye</body></message>`,
-              );
-            },
-          };
+  test('a gateway hears of the stream, takes stanzas, asks, and says last words', () =>
+    withComponentScene(start, async ({ db, alice, insert, untilState }) => {
+      const heard: string[] = [];
+      const components: Component[] = [];
+      const serve = (component: Component): Partial<Service> => {
+        components.push(component);
+        return {
+          onOnline: () => heard.push('online'),
+          onOffline: () => heard.push('offline'),
+          receive(stanza) {
+            if (stanza.getChild('broken')) throw new TypeError('a bug');
+            if (stanza.name !== 'message') return null;
+            heard.push(stanza.getChildText('body') ?? '');
+            return 'taken';
+          },
+          async close() {
+            heard.push('close');
+            component.send(
+              `<message from='${DOMAIN}' to='${alice.jid}'><body>bye</body></message>`,
+            );
+          },
         };
-        await using _daemon = await startComponentDaemon(db.address, serve);
-        const id = await insert(DOMAIN);
-        await untilState(id, 'online');
-        alice.send(`<message to='x@${DOMAIN}/ä'><body>hello</body></message>`);
-        const broken = await alice.iq(
-          `<iq type='get' id='b' to='${DOMAIN}'><broken xmlns='urn:b'/></iq>`,
-        );
-        assert.ok(broken.element.find('error')?.find('internal-server-error'));
-        const [proxy] = components;
-        assert.ok(proxy);
-        assert.ok(proxy.isOnline());
-        const question = { type: 'get', payload: `<query xmlns='${DISCO}'/>` } as const;
-        const info = await proxy.request({ ...question, to: 'localhost' });
-        const identities = info.getChild('query')?.getChildren('identity');
-        assert.ok(identities?.some(({ attrs }) => attrs.category === 'server'));
-        const ping = { type: 'get', payload: "<ping xmlns='urn:xmpp:ping'/>" } as const;
-        await proxy.request({ ...ping, to: DOMAIN });
-        await assert.rejects(
-          proxy.request({ ...question, from: `x@${DOMAIN}`, to: 'nobody@localhost/r' }),
-          RejectError,
-        );
-        await db.rows('delete from xmpp_components');
-        await alice.next(({ element }) => element.find('body')?.text === 'bye');
-        while (heard.length < 4) await new Promise((done) => setTimeout(done, 5));
-        assert.deepEqual(heard, ['online', 'hello', 'close', 'offline']);
-        assert.equal(proxy.send('<message/>'), false);
-        await assert.rejects(proxy.request({ ...question, to: 'localhost' }), /is not online/);
-      }));
-  });
-}
+      };
+      await using _daemon = await startComponentDaemon(db.address, serve);
+      const id = await insert(DOMAIN);
+      await untilState(id, 'online');
+      alice.send(`<message to='x@${DOMAIN}/ä'><body>hello</body></message>`);
+      const broken = await alice.iq(
+        `<iq type='get' id='b' to='${DOMAIN}'><broken xmlns='urn:b'/></iq>`,
+      );
+      assert.ok(broken.element.find('error')?.find('internal-server-error'));
+      const [proxy] = components;
+      assert.ok(proxy);
+      assert.ok(proxy.isOnline());
+      const question = { type: 'get', payload: `<query xmlns='${DISCO}'/>` } as const;
+      const info = await proxy.request({ ...question, to: 'localhost' });
+      const identities = info.getChild('query')?.getChildren('identity');
+      assert.ok(identities?.some(({ attrs }) => attrs.category === 'server'));
+      const ping = { type: 'get', payload: "<ping xmlns='urn:xmpp:ping'/>" } as const;
+      await proxy.request({ ...ping, to: DOMAIN });
+      await assert.rejects(
+        proxy.request({ ...question, from: `x@${DOMAIN}`, to: 'nobody@localhost/r' }),
+        RejectError,
+      );
+      await db.rows('delete from xmpp_components');
+      await alice.next(({ element }) => element.find('body')?.text === 'bye');
+      while (heard.length < 4) await new Promise((done) => setTimeout(done, 5));
+      assert.deepEqual(heard, ['online', 'hello', 'close', 'offline']);
+      assert.equal(proxy.send('<message/>'), false);
+      await assert.rejects(proxy.request({ ...question, to: 'localhost' }), /is not online/);
+    }));
+});
 
 test(
   'a domain that another connection has is a conflict, until it is free (Prosody)',
@@ -301,7 +224,7 @@ test(
     skip: PROSODY.skip,
   },
   () =>
-    withScene(startProsodyIn, async ({ db, insert, untilState }) => {
+    withComponentScene(startProsodyIn, async ({ db, insert, untilState }) => {
       await using strangerDb = await testDatabase();
       const stranger = await startComponentDaemon(strangerDb.address);
       await using _daemon = await startComponentDaemon(db.address);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Component, Service } from '../../src/components/component.ts';
 import {
   type FakeComponentServer,
   type FakeComponentStream,
@@ -43,10 +44,11 @@ const withComponents = async (
     ids: number[];
     streams: FakeComponentStream[];
   }) => Promise<void>,
+  serve?: (component: Component) => Partial<Service>,
 ): Promise<void> => {
   await using db = await testDatabase();
   await using server = await startFakeComponentServer();
-  await using _daemon = await startComponentDaemon(db.address);
+  await using _daemon = await startComponentDaemon(db.address, serve);
   const ids: number[] = [];
   for (const domain of domains) ids.push(await insert(db, server, domain));
   for (const id of ids) await untilState(db, id, 'online');
@@ -142,3 +144,26 @@ test('senders that are malformed or missing harm nobody', () =>
     assert.equal(server.streams.length, 1);
     assert.ok(stream.isOpen);
   }));
+
+test('a bug in a service costs a stanza or its component, not the process', () => {
+  const fail = () => {
+    throw new TypeError('a bug');
+  };
+  const serve = ({ domain }: Component): Partial<Service> => {
+    if (domain === 'unserved.test') return fail();
+    return { describe: fail, onOffline: fail, close: fail };
+  };
+  const work: Parameters<typeof withComponents>[1] = async ({ db, server, ids: [id], streams }) => {
+    await insert(db, server, 'unserved.test');
+    const info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    streams[0]?.write(`<iq type='get' id='1' from='u@b' to='a.test'>${info}</iq>`);
+    const answer = await streams[0]?.next(({ element: { attrs } }) => attrs.to === 'u@b');
+    assert.ok(answer?.element.find('error')?.find('internal-server-error'));
+    streams[0]?.reset();
+    const stream = await server.waitForStream(2);
+    await untilState(db, id ?? 0, 'online');
+    await db.rows('delete from xmpp_components where id = $1', [id]);
+    await stream.closed;
+  };
+  return withComponents(['a.test'], work, serve);
+});
