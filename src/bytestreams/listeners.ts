@@ -64,6 +64,7 @@ export const createListeners = (
   const listeners = new Map<number, Listener>();
   const closing = new Set<Promise<void>>();
   const turns = new Map<string, number>();
+  let wanted = new Map<number, { row: StreamhostRow; rules: AddressRule[] }>();
   let isClosed = false;
   const states = createStates<StreamhostState>(
     ({ id }) => id,
@@ -103,7 +104,9 @@ export const createListeners = (
   const onMessage = (listener: Listener, message: FromRelay) => {
     switch (message.type) {
       case 'listening':
-        if (listener.state === 'opening') tell(listener, 'listening', null);
+        if (listener.state === 'off') return;
+        clearTimeout(listener.retry);
+        tell(listener, 'listening', null);
         log.info({ proxy: listener.row.proxy, port: message.port }, 'streamhost listens');
         return;
       case 'failed':
@@ -130,14 +133,19 @@ export const createListeners = (
         listeners.delete(row.id);
         onLost(thread);
         states.report({ id: row.id, state: 'failed', info: errorText(error) });
-        if (!isClosed)
-          listener.retry = setTimeout(() => start(listener.row, listener.rules), RETRY_MS);
+        setTimeout(() => startWanted(row.id), RETRY_MS);
       },
     });
     const listener: Listener = { row, rules, thread, state: 'off', pending: 0, retry: undefined };
     listeners.set(row.id, listener);
     configure(listener);
     open(listener);
+  };
+
+  /** Unless it is there again, or no longer wanted. */
+  const startWanted = (id: number) => {
+    const want = wanted.get(id);
+    if (want && !isClosed && !listeners.has(id)) start(want.row, want.rules);
   };
 
   const change = (listener: Listener, row: StreamhostRow, rules: AddressRule[]) => {
@@ -154,20 +162,21 @@ export const createListeners = (
   return {
     match(rows, rulesOf) {
       if (isClosed) return;
-      const wanted = new Set(rows.map(({ id }) => id));
+      wanted = new Map(rows.map((row) => [row.id, { row, rules: rulesOf(row.proxy) }]));
       for (const listener of listeners.values()) {
         if (wanted.has(listener.row.id) || listener.state === 'off') continue;
         shut(listener);
         tell(listener, 'off', null);
       }
-      for (const row of rows) {
-        const listener = listeners.get(row.id);
-        if (listener) change(listener, row, rulesOf(row.proxy));
-        else start(row, rulesOf(row.proxy));
+      for (const [id, { row, rules }] of wanted) {
+        const listener = listeners.get(id);
+        if (listener) change(listener, row, rules);
+        else start(row, rules);
       }
     },
     pause() {
       states.clear();
+      wanted.clear();
       for (const listener of listeners.values()) {
         shut(listener);
         listener.state = 'off';

@@ -189,6 +189,7 @@ export const createRelay = ({ open, now, onEnded }: RelayParts): Relay => {
     },
     listen: (host, port) =>
       new Promise((done, fail) => {
+        server?.close();
         const opened = createServer({ allowHalfOpen: true, pauseOnConnect: true }, onConnection);
         opened.once('error', fail);
         opened.listen({ ...(host && { host }), port, backlog: BACKLOG }, () => {

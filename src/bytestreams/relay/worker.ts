@@ -62,7 +62,11 @@ const run = async () => {
     if (ticks % REPORT_TICKS > 0) return;
     say({ type: 'counters', streams: relay.takeCounters(), pending: relay.pending() });
   }, TICK_MS);
-  parentPort?.on('message', (message: ToRelay) => void obey(relay, message));
+  // In order: a listener that is opened must be open before it can be closed.
+  let last = Promise.resolve();
+  parentPort?.on('message', (message: ToRelay) => {
+    last = last.then(() => obey(relay, message));
+  });
 };
 
 await run();
