@@ -1,5 +1,6 @@
 /** The streams that are active, and what of them is still to be written: their rows follow, once a second. */
 import type { DatabasePool } from 'slonik';
+import { isDatabaseFault } from '../db/connect.ts';
 import { errorText } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Counters, EndReason } from './relay/messages.ts';
@@ -28,12 +29,19 @@ const FLUSH_MS = 1_000;
 /** So that streams which open or end together go in one statement. */
 const GATHER_MS = 50;
 const BATCH = 2_000;
+const STUCK_MS = 30_000;
+
+/** slonik wraps some errors of the driver. */
+const isFault = (error: unknown): boolean =>
+  isDatabaseFault(error) || (error instanceof Error && isDatabaseFault(error.cause));
 
 const bytesOf = ({ bytes_up, bytes_down }: StreamRecord): number => bytes_up + bytes_down;
 
-export const createLedger = (db: DatabasePool, log: Log): Ledger => {
+export const createLedger = (db: DatabasePool, log: Log, stuckMs = STUCK_MS): Ledger => {
   const entries = new Map<string, Entry>();
   let dirty = new Set<string>();
+  /** Those that the database refuses: they must not keep the others from being written. */
+  const stuck = new Set<string>();
   let timer: NodeJS.Timeout | null = null;
   let nextAtMs = 0;
   let isClosed = false;
@@ -52,12 +60,33 @@ export const createLedger = (db: DatabasePool, log: Log): Ledger => {
     }
   };
 
+  const setAside = (id: string, err: unknown) => {
+    log.error({ err, stream: id }, 'stream not written; it is tried again');
+    stuck.add(id);
+    setTimeout(() => {
+      stuck.delete(id);
+      touch(id);
+    }, stuckMs).unref();
+  };
+
+  /** What is wrong with one, or with the tables, is found by writing each by itself. */
+  const writeSafely = async (ids: string[]): Promise<void> => {
+    try {
+      await write(ids);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      const [id, ...others] = ids;
+      if (others.length > 0) for (const single of ids) await writeSafely([single]);
+      else if (id) setAside(id, error);
+    }
+  };
+
   const writeDirty = async () => {
     const startedAtMs = performance.now();
     const ids = [...dirty];
     dirty = new Set();
     try {
-      for (let at = 0; at < ids.length; at += BATCH) await write(ids.slice(at, at + BATCH));
+      for (let at = 0; at < ids.length; at += BATCH) await writeSafely(ids.slice(at, at + BATCH));
       if (isFailing) log.info('streams are written again');
       isFailing = false;
     } catch (error) {
@@ -86,6 +115,7 @@ export const createLedger = (db: DatabasePool, log: Log): Ledger => {
   };
 
   const touch = (id: string) => {
+    if (stuck.has(id)) return;
     dirty.add(id);
     arm();
   };

@@ -11,6 +11,9 @@ export type BytestreamsRequest =
   | { type: 'address'; sid: string | null; requester: JidForms }
   | { type: 'activate'; sid: string; requester: JidForms; target: JidForms };
 
+/** It is kept with each stream. */
+const maxSidChars = 1_000;
+
 const readForms = (received: string): JidForms => ({
   received,
   normalised: formatJid(parseJid(received)),
@@ -32,6 +35,7 @@ export const readBytestreamsRequest = (stanza: Element): BytestreamsRequest | nu
   const activate = query.getChild('activate', bytestreamsNs);
   if (!activate) throw new RejectError('there is nothing to activate', 'bad-request');
   if (!sid) throw new RejectError('the stream has no sid', 'bad-request');
+  if (sid.length > maxSidChars) throw new RejectError('the sid is too long', 'bad-request');
   const target = readForms(activate.text().trim());
   return { type: 'activate', sid, requester, target };
 };

@@ -40,6 +40,7 @@ test('an activation that lacks something is told what', () => {
   const refused: [string, string][] = [
     [`<${QUERY}><activate>a@b</activate></query>`, 'bad-request'],
     [`<${QUERY} sid='s'/>`, 'bad-request'],
+    [`<${QUERY} sid='${'s'.repeat(1_001)}'><activate>a@b</activate></query>`, 'bad-request'],
     [`<${QUERY} sid='s'><streamhost/></query>`, 'bad-request'],
     [`<${QUERY} sid='s'><activate/></query>`, 'jid-malformed'],
     [`<${QUERY} sid='s'><activate>@</activate></query>`, 'jid-malformed'],

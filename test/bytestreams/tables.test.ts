@@ -5,38 +5,13 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   logCrashed,
-  type StreamRecord,
   selectUsedBytes,
   selectWanted,
   writeStreams,
 } from '../../src/bytestreams/store.ts';
 import { createDatabasePool } from '../../src/db/connect.ts';
 import { testDatabase } from '../support/database.ts';
-
-const PROXY = 'proxy.example.org';
-const instance = randomUUID();
-
-const record = (more: Partial<StreamRecord> = {}): StreamRecord => ({
-  id: randomUUID(),
-  proxy: PROXY,
-  instance,
-  sid: 's',
-  hash: 'h',
-  requester: 'a@example.org/r',
-  target: 'b@example.org/r',
-  requester_address: '192.0.2.1',
-  target_address: '2001:db8::1',
-  rate_limit: null,
-  bytes_up: 0,
-  bytes_down: 0,
-  activated_at: new Date().toISOString(),
-  last_byte_at: new Date().toISOString(),
-  ended_at: null,
-  reason: null,
-  jid: 'a@example.org',
-  domain: 'example.org',
-  ...more,
-});
+import { instance, PROXY, record } from '../support/streamRecord.ts';
 
 const open = async () => {
   const db = await testDatabase();

@@ -1,13 +1,13 @@
 /** Bounds connections that belong to no stream yet, in all and by where they come from. */
 import { isIPv6 } from 'node:net';
 
-/** IPv4 in IPv6 is IPv4. */
+/** IPv4 in IPv6 is IPv4, and no address has the zone of an interface. */
 export const plainAddress = (address: string): string =>
-  address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
+  address.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 
 /** Who has one IPv6 address has a network of 64 bits of them. */
 export const sourceOf = (address: string): string => {
-  const plain = plainAddress(address).replace(/%.*$/, '');
+  const plain = plainAddress(address);
   if (!isIPv6(plain)) return plain;
   const [head = '', tail] = plain.split('::');
   const groups = head === '' ? [] : head.split(':');
