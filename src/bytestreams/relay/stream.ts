@@ -29,6 +29,9 @@ export type Stream = {
 /** How long what was granted may take to reach the other end once a limit has ended the stream. */
 const FLUSH_MS = 10_000;
 
+/** What may come for a leg that is closed. */
+const LOST_BYTES = 65_536;
+
 /** What keeps a direction from being read. */
 const Hold = { flush: 1, rate: 2 } as const;
 
@@ -79,6 +82,7 @@ export const startStream = (parts: StreamParts): Stream => {
   const openFlow = (from: Leg, to: Leg, count: (bytes: number) => void) => {
     const buffer = createReadBuffer(memory);
     let filledBytes = 0;
+    let lostBytes = 0;
     let holds = 0;
     let timer: NodeJS.Timeout | undefined;
 
@@ -96,10 +100,17 @@ export const startStream = (parts: StreamParts): Stream => {
     };
     wakers.add(wake);
 
+    /** For one that was done and is gone: last words are lost quietly, more ends the stream. */
+    const lose = (bytes: number): boolean => {
+      lostBytes += bytes;
+      if (lostBytes > LOST_BYTES) stream.kill('reset');
+      return true;
+    };
+
     const onBytes = (bytes: Buffer): boolean => {
       filledBytes = bytes.length;
-      // Of what comes after the end, or for who is gone, there is nothing to relay.
-      if (reason || !to.socket.writable) return true;
+      if (reason) return true;
+      if (!to.socket.writable) return lose(bytes.length);
       const { granted, excess } = grant(bytes.length);
       const nowMs = now();
       count(granted);

@@ -350,6 +350,20 @@ test('a stream that is killed closes both legs, and a leg that is reset the othe
   assert.equal((await scene.untilEnded(2)).reason, 'reset');
 });
 
+test('who goes on sending to one that was done and is gone is reset', async () => {
+  await using scene = await openRelay();
+  const { requester, target } = await scene.openStream();
+  requester.end('all');
+  assert.equal((await readAll(target)).toString(), 'all');
+  requester.resetAndDestroy();
+  await delay(50);
+  target.write(Buffer.alloc(1_048_576));
+  await untilClosed(target);
+  const { counters, reason } = await scene.untilEnded();
+  assert.equal(reason, 'reset');
+  assert.equal(counters.up, 3);
+});
+
 test('a rate holds within 10 %, and a new one takes effect at once', {
   timeout: 60_000,
 }, async () => {
