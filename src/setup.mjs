@@ -14,13 +14,27 @@ const NODE_MAJOR = 24;
 const UNAVAILABLE = 69; // EX_UNAVAILABLE of sysexits.h
 const PATH = (process.env.PATH ?? '').split(delimiter);
 const USUAL = '/usr/bin:/usr/sbin:/usr/local/bin:/opt/homebrew/bin:/opt/homebrew/sbin'.split(':');
+// With what each reads Postgres by.
 const SERVERS = {
-  prosody: { program: 'prosody', formula: 'prosody/prosody/prosody' },
-  ejabberd: { program: 'ejabberdctl', formula: 'ejabberd' },
+  prosody: {
+    program: 'prosody',
+    packages: ['prosody', 'lua-dbi-postgresql'],
+    formula: 'prosody/prosody/prosody',
+  },
+  ejabberd: {
+    program: 'ejabberdctl',
+    packages: ['ejabberd', 'erlang-p1-pgsql'],
+    formula: 'ejabberd',
+  },
+  kamailio: {
+    program: 'kamailio',
+    packages: ['kamailio', 'kamailio-postgres-modules'],
+    formula: 'kamailio',
+  },
 };
 /** @typedef {keyof typeof SERVERS} Server */
 /** @type {Record<string, Server[]>} */
-const NEEDED_BY = { demo: ['prosody'], test: ['prosody', 'ejabberd'] };
+const NEEDED_BY = { demo: ['prosody'], test: ['prosody', 'ejabberd', 'kamailio'] };
 
 // Debian starts what it installs, unless policy-rc.d forbids it, and again at every boot, unless it
 // is disabled. A policy-rc.d that the machine has already is left as it is.
@@ -33,7 +47,7 @@ if [ ! -e $policy ]; then
 fi
 apt-get update
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" || exit 1
-if command -v systemctl; then systemctl disable "$@" || true; fi`;
+if command -v systemctl; then for name; do systemctl disable "$name" || true; done; fi`;
 
 const say = console.error;
 
@@ -56,8 +70,11 @@ export const findMissing = (names, directories) =>
   names.filter((name) => !directories.some((d) => existsSync(join(d, SERVERS[name].program))));
 
 /** @param {Server[]} names */
+const packagesOf = (names) => names.flatMap((name) => SERVERS[name].packages);
+
+/** @param {Server[]} names */
 const adviceFor = (names) => `
-  Debian, Ubuntu:  sudo apt-get install ${names.join(' ')}
+  Debian, Ubuntu:  sudo apt-get install ${packagesOf(names).join(' ')}
   Alpine:          sudo apk add ${names.join(' ')}
   macOS:           brew install ${names.map((name) => SERVERS[name].formula).join(' ')}`;
 
@@ -105,7 +122,7 @@ const fetchNode = async () => {
 const installServers = async (names) => {
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
   if (!existsSync('/usr/bin/apt-get') || spawnSync('env', [...sudo, 'true']).status) return;
-  const command = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...names];
+  const command = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...packagesOf(names)];
   await step(`Installing ${names.join(' and ')} (its service stays off)`, command);
 };
 
