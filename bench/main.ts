@@ -3,11 +3,14 @@ import { parseArgs } from 'node:util';
 import type { Config } from '../src/config.ts';
 import { ConfigError } from '../src/errors.ts';
 import { formatTable } from '../src/sql.ts';
-import { describeFigure, formatFigure } from './figure.ts';
-import { openLab } from './lab.ts';
+import { describeFigure, type Figure, formatFigure } from './figure.ts';
+import { type Lab, openLab } from './lab.ts';
 import { QUEUE_GROUPS } from './queue.ts';
+import { lookup } from './users.ts';
 
-const BENCHES = { queue: QUEUE_GROUPS };
+type Groups = Record<string, (lab: Lab) => Promise<Figure[]>>;
+
+const BENCHES: Record<string, Groups> = { queue: QUEUE_GROUPS, users: { lookup } };
 
 const OPTIONS = {
   json: { type: 'boolean', default: false },
@@ -19,10 +22,13 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 
 /** @throws ConfigError naming what there is */
 const findGroups = (bench: string, only: string | undefined) => {
-  if (bench !== 'queue') {
-    throw new ConfigError(`there is no bench '${bench}'; there is ${Object.keys(BENCHES).join()}`);
+  const found = BENCHES[bench];
+  if (!found) {
+    throw new ConfigError(
+      `there is no bench '${bench}'; there is ${Object.keys(BENCHES).join(', ')}`,
+    );
   }
-  const groups = Object.entries(BENCHES[bench]);
+  const groups = Object.entries(found);
   const wanted = groups.filter(([name]) => only === undefined || name === only);
   if (wanted.length > 0) return wanted;
   const names = groups.map(([name]) => name).join(', ');

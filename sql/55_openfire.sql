@@ -87,23 +87,25 @@ create or replace view openfire_admins_view as
   where u.is_admin and u.domain = (select s.users_domain from rowgram_settings s)
     and exists (select from openfire_users_view v where v.username = u.login);
 
--- Returns a row for a user whose password it is, as Openfire wants it, and none for an account's.
-create or replace function openfire_set_password(hash text, username text) returns setof boolean
+-- Openfire wants a row, and takes an error for a refusal. The password of an account is not its to change.
+create or replace function openfire_set_password(hash text, username text) returns boolean
   language plpgsql security definer set search_path from current as $$
 #variable_conflict use_column
 begin
-  if hash !~ '^[0-9a-f]{32}$|^\$2[aby]\$\d\d\$[\w./]{53}$' or hash is null then
+  if hash is null or hash !~ '^[0-9a-f]{32}$|^\$2[aby]\$\d\d\$[\w./]{53}$' then
     raise exception 'the hash given for % is of an unknown type', username
       using errcode = 'invalid_parameter_value', hint = 'set jdbcAuthProvider.passwordType to md5 or bcrypt';
   end if;
-  return query
-    update rowgram_users u set
-      pass_md5 = case when hash !~ '^\$' then hash end, bcrypt = case when hash ~ '^\$' then hash end,
-      scram_sha1 = null, scram_sha256 = null, digest_ha1 = null, digest_ha1b = null, plain = null,
-      password_set_at = clock_timestamp()
-    where u.login = lower(openfire_set_password.username) and u.enabled
-      and u.domain = (select s.users_domain from rowgram_settings s)
-      and not exists (select from openfire_accounts_view a where a.username = u.login)
-    returning true;
+  update rowgram_users u set
+    pass_md5 = case when hash !~ '^\$' then hash end, bcrypt = case when hash ~ '^\$' then hash end,
+    scram_sha1 = null, scram_sha256 = null, digest_ha1 = null, digest_ha1b = null, plain = null,
+    password_set_at = clock_timestamp()
+  where u.login = lower(openfire_set_password.username) and u.enabled
+    and u.domain = (select s.users_domain from rowgram_settings s)
+    and not exists (select from openfire_accounts_view a where a.username = u.login);
+  if not found then
+    raise exception 'there is no user % whose password could be changed', username using errcode = 'no_data_found';
+  end if;
+  return true;
 end
 $$;

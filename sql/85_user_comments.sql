@@ -87,7 +87,7 @@ comment on column rowgram_user_presences.changed_at is 'Since when.';
 comment on function set_password(text, text, text, text[]) is
   'Sets the password of a user, who is made if there is none, as verifiers: any of scram-sha-1, scram-sha-256, bcrypt, ha1, md5, plain. Those not named go.';
 comment on function openfire_set_password(text, text) is
-  'Called by Openfire: stores the MD5 or bcrypt of a new password; other verifiers of the user go. Returns no row where there is no such user.';
+  'Called by Openfire: stores the MD5 or bcrypt of a new password; the other verifiers of the user go.';
 comment on function rowgram_users_domain() is 'users_domain of rowgram_settings.';
 comment on function rowgram_fold_domain(text) is 'A domain in lower case; an error for what is none.';
 comment on function rowgram_fold_login(text) is 'A login as it is stored; an error for what cannot stand before the @ of a JID (RFC 7622 §3.3).';
