@@ -12,7 +12,7 @@ create schema if not exists ejabberd;
 grant usage on schema ejabberd to ejabberd;
 
 -- The keys of SCRAM-SHA-256 after: alter role ejabberd set rowgram.scram = 'sha-256';
-create or replace view ejabberd.users as
+create or replace view ejabberd.users with (security_barrier) as
   select u.login as username, u.domain as server_host,
     case current_setting('rowgram.scram', true) when 'sha-256' then 'sha256:' else '' end || m[3] as password,
     m[4] as serverkey, m[2] as salt, m[1]::integer as iterationcount, u.password_set_at as created_at

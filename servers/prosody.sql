@@ -12,7 +12,7 @@ create schema if not exists prosody;
 grant usage on schema prosody to prosody;
 
 -- The keys of SCRAM-SHA-256 after: alter role prosody set rowgram.scram = 'sha-256';
-create or replace view prosody.prosody as
+create or replace view prosody.prosody with (security_barrier) as
   select u.domain as host, u.login as "user", 'accounts' as store, k.key, k.type, k.value
   from rowgram_users u
   cross join lateral regexp_match(
@@ -25,8 +25,8 @@ create or replace view prosody.prosody as
     ('server_key', 'string', encode(decode(m[4], 'base64'), 'hex'))) as k (key, type, value)
   where u.enabled and m is not null;
 
--- For mod_auth_sql and for jabberd2, which know only the password itself: users who have it in plain.
-create or replace view prosody.authreg as
+-- For mod_auth_sql, which knows only the password itself: users who have it in plain.
+create or replace view prosody.authreg with (security_barrier) as
   select u.login as username, u.domain as realm, u.plain as password
   from rowgram_users u
   where u.enabled and u.plain is not null;

@@ -55,7 +55,8 @@ create or replace view openfire_accounts_view as
   where a.enabled and a.acc_pass <> '' and a.acc_pass !~ '^(env|file|sealed):'
     and (s.users_domain = '' or lower(split_part(a.acc_jid, '@', 2)) = s.users_domain);
 
-create or replace view openfire_users_view as
+-- With a barrier: else a function of the reader's own could look at the rows that are left out.
+create or replace view openfire_users_view with (security_barrier) as
   select a.username, md5(a.password) as password, a.name, a.email, rowgram_bcrypt(a.password) as bcrypt
   from (
     select distinct on (username) username, password, name, email from openfire_accounts_view
@@ -69,20 +70,20 @@ create or replace view openfire_users_view as
     and not exists (select from openfire_accounts_view a where a.username = u.login);
 
 -- Openfire asks for all fields at once: who has no name is found by it all the same.
-create or replace view openfire_search_view as
+create or replace view openfire_search_view with (security_barrier) as
   select v.username::citext, coalesce(v.name, '')::citext as name, coalesce(v.email, '')::citext as email
   from openfire_users_view v;
 
-create or replace view openfire_groups_view as
+create or replace view openfire_groups_view with (security_barrier) as
   select g.name as group_name, g.description from rowgram_groups g
   where g.domain = (select s.users_domain from rowgram_settings s);
 
-create or replace view openfire_group_members_view as
+create or replace view openfire_group_members_view with (security_barrier) as
   select m.group_name, m.login as username, m.is_admin from rowgram_group_members m
   where m.domain = (select s.users_domain from rowgram_settings s)
     and exists (select from openfire_users_view v where v.username = m.login);
 
-create or replace view openfire_admins_view as
+create or replace view openfire_admins_view with (security_barrier) as
   select u.login as username from rowgram_users u
   where u.is_admin and u.domain = (select s.users_domain from rowgram_settings s)
     and exists (select from openfire_users_view v where v.username = u.login);

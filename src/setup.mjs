@@ -14,23 +14,15 @@ const NODE_MAJOR = 24;
 const UNAVAILABLE = 69; // EX_UNAVAILABLE of sysexits.h
 const PATH = (process.env.PATH ?? '').split(delimiter);
 const USUAL = '/usr/bin:/usr/sbin:/usr/local/bin:/opt/homebrew/bin:/opt/homebrew/sbin'.split(':');
-// With what each reads Postgres by.
+// The tests have them read Postgres, which takes packages besides.
 const SERVERS = {
   prosody: {
     program: 'prosody',
-    packages: ['prosody', 'lua-dbi-postgresql'],
     formula: 'prosody/prosody/prosody',
+    besides: ['lua-dbi-postgresql', 'prosody-modules'],
   },
-  ejabberd: {
-    program: 'ejabberdctl',
-    packages: ['ejabberd', 'erlang-p1-pgsql'],
-    formula: 'ejabberd',
-  },
-  kamailio: {
-    program: 'kamailio',
-    packages: ['kamailio', 'kamailio-postgres-modules'],
-    formula: 'kamailio',
-  },
+  ejabberd: { program: 'ejabberdctl', formula: 'ejabberd', besides: ['erlang-p1-pgsql'] },
+  kamailio: { program: 'kamailio', formula: 'kamailio', besides: ['kamailio-postgres-modules'] },
 };
 /** @typedef {keyof typeof SERVERS} Server */
 /** @type {Record<string, Server[]>} */
@@ -69,12 +61,13 @@ const readPackages = (file) =>
 export const findMissing = (names, directories) =>
   names.filter((name) => !directories.some((d) => existsSync(join(d, SERVERS[name].program))));
 
-/** @param {Server[]} names */
-const packagesOf = (names) => names.flatMap((name) => SERVERS[name].packages);
+/** Of Debian. @type {(command: string, names: Server[]) => string[]} */
+const packagesFor = (command, names) =>
+  names.flatMap((name) => [name, ...(command === 'test' ? SERVERS[name].besides : [])]);
 
-/** @param {Server[]} names */
-const adviceFor = (names) => `
-  Debian, Ubuntu:  sudo apt-get install ${packagesOf(names).join(' ')}
+/** @type {(command: string, names: Server[]) => string} */
+const adviceFor = (command, names) => `
+  Debian, Ubuntu:  sudo apt-get install ${packagesFor(command, names).join(' ')}
   Alpine:          sudo apk add ${names.join(' ')}
   macOS:           brew install ${names.map((name) => SERVERS[name].formula).join(' ')}`;
 
@@ -118,23 +111,23 @@ const fetchNode = async () => {
   return findNode() ?? [process.execPath].find(isNode);
 };
 
-/** @param {Server[]} names */
-const installServers = async (names) => {
+/** @type {(command: string, names: Server[]) => Promise<void>} */
+const installServers = async (command, names) => {
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
   if (!existsSync('/usr/bin/apt-get') || spawnSync('env', [...sudo, 'true']).status) return;
-  const command = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...packagesOf(names)];
-  await step(`Installing ${names.join(' and ')} (its service stays off)`, command);
+  const apt = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...packagesFor(command, names)];
+  await step(`Installing ${names.join(' and ')} (its service stays off)`, apt);
 };
 
 /** Whether the command can go on. @param {string} command */
 const prepareServers = async (command) => {
   const wanted = findMissing(NEEDED_BY[command] ?? [], [...PATH, ...USUAL]);
-  if (wanted.length > 0) await installServers(wanted);
+  if (wanted.length > 0) await installServers(command, wanted);
   const missing = findMissing(wanted, [...PATH, ...USUAL]);
   if (missing.length === 0) return true;
   const canDoWithout = command === 'test' && !process.env.CI;
   const effect = canDoWithout ? 'its tests are skipped' : `${command} needs it`;
-  say(`Not installed: ${missing.join(', ')}; ${effect}. To install:${adviceFor(missing)}`);
+  say(`Not installed: ${missing.join(', ')}; ${effect}. To install:${adviceFor(command, missing)}`);
   return canDoWithout;
 };
 

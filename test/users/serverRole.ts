@@ -43,3 +43,16 @@ export const createServerRole = async (
     },
   };
 };
+
+/** What a role sees of a column by a function that tells all that it is called with, were it let. */
+export const peep = async (db: TestDatabase, view: string, column: string): Promise<string[]> => {
+  await db.client.query(`create function pg_temp.peep(seen text) returns boolean
+    language plpgsql cost 0.0000001 as $$ begin raise notice '%', seen; return true; end $$`);
+  const seen = new Set<string>();
+  const listen = ({ message = '' }) => seen.add(message);
+  db.client.on('notice', listen);
+  await db.rows(`select from ${view} where pg_temp.peep(${column}::text)`);
+  db.client.off('notice', listen);
+  await db.rows('drop function pg_temp.peep');
+  return [...seen].sort();
+};

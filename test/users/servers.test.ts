@@ -13,7 +13,7 @@ import { registerSip } from '../peers/sipClient.ts';
 import { connectSlixmpp } from '../peers/slixmpp.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { SLIXMPP_SKIP, skipWithout } from '../support/scene.ts';
-import { createServerRole, type ServerRole } from './serverRole.ts';
+import { createServerRole, peep, type ServerRole } from './serverRole.ts';
 
 const DOMAIN = 'example.com';
 const PASSWORD = 'a „secret“ ﬁve words';
@@ -42,17 +42,16 @@ const launchEjabberd = async (role: ServerRole, dir: string, scram: Scram): Prom
   return startEjabberd({ dir, domain: DOMAIN, accounts: {}, settings });
 };
 
-/** A server's driver for Postgres is a package of its own. */
+/** A server's driver for Postgres, or its module, is a package of its own. */
 const skipWithoutDriver = (name: string, files: string): string | false =>
   skipWithout(name, globSync(files)[0] ?? null);
 
+const PROSODY_SKIP =
+  skipWithout('Prosody', findProsody()) ||
+  skipWithoutDriver('lua-dbi-postgresql', '/usr/lib/{*/,}lua/5.*/dbd/postgresql.so');
+
 const SERVERS = [
-  [
-    'prosody',
-    skipWithout('Prosody', findProsody()) ||
-      skipWithoutDriver('lua-dbi-postgresql', '/usr/lib/{*/,}lua/5.*/dbd/postgresql.so'),
-    launchProsody,
-  ],
+  ['prosody', PROSODY_SKIP, launchProsody],
   [
     'ejabberd',
     skipWithout('ejabberd', findEjabberd()) ||
@@ -143,6 +142,31 @@ for (const [name, skip, launch] of SERVERS) {
   }
 }
 
+const AUTH_SQL = '/usr/lib/prosody/modules/mod_auth_sql/*.lua';
+const authSqlSkip = PROSODY_SKIP || SLIXMPP_SKIP || skipWithoutDriver('mod_auth_sql', AUTH_SQL);
+
+describe('prosody with mod_auth_sql', { skip: authSqlSkip }, () => {
+  test('a user with a password in plain logs in, with PLAIN and with SCRAM', async () => {
+    const scene = await openScene('prosody', async (role, dir) => {
+      const text = await role.configure('prosody.cfg.lua');
+      const settings = `${text}\nauthentication = "sql"\nstorage = "internal"`;
+      return startProsody({ dir, domain: DOMAIN, accounts: {}, settings });
+    });
+    try {
+      const { host, port } = scene.server;
+      const account = { host, port, jid: `alice@${DOMAIN}`, presence: false };
+      const [password, mechanism] = ['in plain', 'SCRAM-SHA-1'];
+      await assert.rejects(connectRaw({ ...account, password: PASSWORD }), /not-authorized/);
+      await scene.db.rows("select set_password('alice', $1, $2, '{plain}')", [DOMAIN, password]);
+      await (await connectRaw({ ...account, password })).close();
+      await (await connectSlixmpp({ ...account, password, mechanism })).close();
+      await assert.rejects(connectRaw({ ...account, password: 'wrong' }), /not-authorized/);
+    } finally {
+      await scene.close();
+    }
+  });
+});
+
 describe('kamailio', { skip: skipWithout('Kamailio', findKamailio()) }, () => {
   let scene: Awaited<ReturnType<typeof openScene>>;
   before(async () => {
@@ -209,6 +233,36 @@ test("the role of a server reads the server's own views, and nothing else", asyn
       await assert.rejects(db.rows(`delete from ${view}`), change);
     }
     await db.rows('reset role');
+  }
+});
+
+test('a server sees those who may log in, and finds each by the index', async () => {
+  await using db = await testDatabase();
+  const lookups = {
+    prosody: `select from prosody where host = '${DOMAIN}' and "user" = 'user7' and store = 'accounts'`,
+    ejabberd: `select from users where username = 'user7' and server_host = '${DOMAIN}'`,
+    kamailio: `select from subscriber where username = 'user7' and domain = '${DOMAIN}'`,
+  };
+  const columns = { prosody: 'user', ejabberd: 'username', kamailio: 'username' };
+  await setPassword(db, 'user7', PASSWORD);
+  await setPassword(db, 'gone', PASSWORD);
+  await db.rows("update rowgram_users set enabled = false where login = 'gone'");
+  await db.rows(
+    `insert into rowgram_users (login, domain, pass_md5)
+    select 'other' || i, $1, md5('x') from generate_series(1, 10000) i`,
+    [DOMAIN],
+  );
+  await db.rows('analyze rowgram_users');
+  for (const server of ['prosody', 'ejabberd', 'kamailio'] as const) {
+    await (await createServerRole(db, server)).drop();
+    await db.rows(`set role ${server}`);
+    await db.rows(`set search_path = ${server}`);
+    const plan = await db.rows<Record<string, string>>(`explain ${lookups[server]}`);
+    assert.match(JSON.stringify(plan), /rowgram_users_pkey/);
+    const [view = ''] = /(?<=from )\w+/.exec(lookups[server]) ?? [];
+    assert.deepEqual(await peep(db, view, `"${columns[server]}"`), ['user7']);
+    await db.rows('reset role');
+    await db.rows('reset search_path');
   }
 });
 
