@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import { test } from 'node:test';
 import pg from 'pg';
-import { urlWithSchema } from '../../src/db/connect.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 
 const SEED = `insert into openfire_users (login, pass, enabled)
@@ -230,74 +229,4 @@ test('an administrator makes users and sets their passwords, and reads none', as
   }
   await assert.rejects(db.rows('select pass from openfire_users'), { code: '42501' });
   await db.rows('delete from openfire_users');
-});
-
-const GUEST = { domain: 'example.com', jid: 'alice@example.com' };
-
-/** What the daemon writes when a contact's client comes or goes. */
-const come = (db: TestDatabase, account: number, resource: string, jid = GUEST.jid) =>
-  db.rows(
-    `insert into xmpp_presences (account_id, jid, bare_jid) values ($1, $2, $3)
-    on conflict (account_id, jid) do update set show = 'away', since = now()`,
-    [account, `${jid}/${resource}`, jid],
-  );
-const go = (db: TestDatabase, account: number, resource: string) =>
-  db.rows('delete from xmpp_presences where account_id = $1 and jid = $2', [
-    account,
-    `${GUEST.jid}/${resource}`,
-  ]);
-
-test('available follows what the enabled accounts of the same server see', async () => {
-  await using db = await testDatabase();
-  await db.rows('update rowgram_settings set users_domain = $1', [GUEST.domain]);
-  await setPassword(db, 'alice', 'secret', ['md5']);
-  await db.rows(`insert into xmpp_accounts (id, enabled, acc_jid) values
-    (1, true, 'bot@Example.com'), (2, true, 'other@example.com'), (3, true, 'bot@else.where')`);
-  const shown = async () => {
-    const [user] = await db.rows<{ available: boolean; available_timestamp: Date | null }>(
-      'select available, available_timestamp from openfire_users',
-    );
-    assert.ok(user);
-    return user;
-  };
-  assert.deepEqual(await shown(), { available: false, available_timestamp: null });
-  await come(db, 3, 'phone');
-  await come(db, 1, 'phone', 'stranger@example.com');
-  assert.deepEqual(await db.rows('select from rowgram_user_presences'), []);
-  await come(db, 1, 'phone');
-  const came = await shown();
-  assert.ok(came.available && came.available_timestamp);
-  // Another client, another show, another account: nothing has changed.
-  const [before] = await db.rows('select xmin, * from rowgram_user_presences');
-  await come(db, 1, 'desk');
-  await come(db, 1, 'phone');
-  await go(db, 1, 'phone');
-  assert.deepEqual(await db.rows('select xmin, * from rowgram_user_presences'), [before]);
-  await come(db, 2, 'desk');
-  await go(db, 1, 'desk');
-  assert.equal((await shown()).available, true);
-  await go(db, 2, 'desk');
-  const gone = await shown();
-  assert.equal(gone.available, false);
-  assert.ok(Number(gone.available_timestamp) > Number(came.available_timestamp));
-  await come(db, 1, 'phone');
-  await db.rows('update xmpp_accounts set enabled = false where id = 1');
-  assert.equal((await shown()).available, false);
-  await db.rows('delete from xmpp_accounts');
-  assert.deepEqual(await shown(), { available: false, available_timestamp: null });
-});
-
-test('presence does not wait for somebody who holds a lock on the user', async () => {
-  await using db = await testDatabase();
-  await setPassword(db, 'alice', 'secret', ['md5']);
-  await db.rows(
-    "insert into xmpp_accounts (id, enabled, acc_jid) values (1, true, 'bot@example.com')",
-  );
-  const other = new pg.Client({ connectionString: urlWithSchema(db.address) });
-  await other.connect();
-  await other.query("begin; update rowgram_users set name = 'Alice'");
-  await db.rows("set statement_timeout = '2s'");
-  await come(db, 1, 'phone');
-  await go(db, 1, 'phone');
-  await other.end();
 });
