@@ -16,6 +16,12 @@ create or replace trigger xmpp_accounts_notify_table_change
   on xmpp_accounts
   for each statement execute function notify_table_change();
 
+create or replace trigger xmpp_components_notify_table_change
+  after insert or delete or truncate or update of
+    domain, gateway, enabled, srv_host, srv_port, secret, tls, tls_ca
+  on xmpp_components
+  for each statement execute function notify_table_change();
+
 create or replace trigger xmpp_contacts_notify_table_change
   after insert or delete or truncate or update of
     account_id, jid, name, groups, subscribe, allow

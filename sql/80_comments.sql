@@ -84,6 +84,29 @@ comment on column xmpp_accounts.state_changed_at is 'Observed: since when.';
 comment on column xmpp_accounts.next_try_at is 'Observed: when a connection is tried again.';
 comment on column xmpp_accounts.full_jid is 'Observed: the address bound at the server, with resource.';
 
+comment on table xmpp_components is
+  'Desired: domains that are components of an XMPP server (XEP-0114), each served by one gateway; state and what follows it are observed. INSERT, UPDATE and DELETE take effect at once, without touching the other components.';
+comment on column xmpp_components.id is 'Number of the component.';
+comment on column xmpp_components.domain is
+  'The domain, such as proxy.example.org. The server must know it as an external component.';
+comment on column xmpp_components.gateway is 'What serves it: bytestreams, muc, oscar or sip.';
+comment on column xmpp_components.enabled is 'Whether the component is to be online.';
+comment on column xmpp_components.srv_host is
+  'Host of the XMPP server. With TLS, its certificate must be for this name.';
+comment on column xmpp_components.srv_port is
+  'Port where the server takes components: 5347 in Prosody and as a rule in ejabberd, 5275 in Openfire, or 5276 with TLS.';
+comment on column xmpp_components.secret is
+  'What the server has as the component''s secret; or env:NAME or file:/path, read by the daemon at each login.';
+comment on column xmpp_components.tls is
+  'auto: TLS from the first byte, but in clear for 127.0.0.0/8, ::1 and localhost; direct: TLS from the first byte; none: in clear. XEP-0114 has no STARTTLS.';
+comment on column xmpp_components.tls_ca is
+  'Certificates in PEM that the server''s must lead to; NULL for the well-known ones.';
+comment on column xmpp_components.state is
+  'Observed: off, connecting, online, backoff (tries again at next_try_at), refused (rests until the row changes, or until next_try_at where that is set), conflict (the server has another connection for the domain; tries again at next_try_at).';
+comment on column xmpp_components.state_info is 'Observed: the reason of the state in words.';
+comment on column xmpp_components.state_changed_at is 'Observed: since when.';
+comment on column xmpp_components.next_try_at is 'Observed: when a connection is tried again.';
+
 comment on table xmpp_streams is
   'Observed: what a daemon needs to resume an account''s stream (XEP-0198), written with the received rows. DELETE makes the next start a fresh login.';
 comment on column xmpp_streams.account_id is 'The account.';

@@ -39,6 +39,7 @@ begin
     xmpp_rooms, xmpp_room_occupants, xmpp_room_invites, xmpp_iq_requests, xmpp_pubsub_items to rowgram_daemon;
   grant select on xmpp_iq_handlers, xmpp_commands to rowgram_daemon;
   grant select on rowgram_settings, rowgram_migrations to rowgram_daemon;
+  grant select, update (state, state_info, state_changed_at, next_try_at) on xmpp_components to rowgram_daemon;
   grant usage on sequence xmpp_tx_queue_id_seq, xmpp_rx_queue_id_seq, xmpp_iq_queue_id_seq to rowgram_daemon;
 
   grant select on rowgram_daemons, rowgram_shards, xmpp_tx_queue, xmpp_rx_queue, xmpp_iq_queue,
@@ -58,6 +59,11 @@ begin
     show, status, subscription_policy, send_receipts, max_stanza_bytes, granted_to, on_uncertain,
     room_invite_policy, notify_nodes, max_attachment_bytes) on xmpp_accounts to rowgram_admin;
   grant delete on xmpp_accounts to rowgram_admin;
+  grant select (id, domain, gateway, enabled, srv_host, srv_port, tls, tls_ca, state, state_info,
+    state_changed_at, next_try_at) on xmpp_components to rowgram_admin, rowgram_viewer;
+  grant insert (domain, gateway, enabled, srv_host, srv_port, secret, tls, tls_ca),
+    update (domain, gateway, enabled, srv_host, srv_port, secret, tls, tls_ca), delete
+    on xmpp_components to rowgram_admin;
   grant delete on xmpp_rx_queue to rowgram_admin;
   grant delete on xmpp_archives to rowgram_admin;
 

@@ -23,7 +23,7 @@ const HELP = `usage: rowgram <command>
   run                  run the daemon until SIGTERM or Ctrl-C
   migrate              bring the database to this version
   demo [--once]        show a row go out and come back; --once ends after it
-  status [--json]      accounts, queues and daemons
+  status [--json]      accounts, components, queues and daemons
   sql [statement]      run SQL on the database, from the argument or standard input
   bench queue [--json] measure
   chaos [--faults N]   kill and cut at random under load, then count

@@ -11,6 +11,10 @@ const SECTIONS = {
     select id, acc_jid, enabled, state, state_info, date_trunc('second', now() - state_changed_at)::text as "for",
       next_try_at
     from xmpp_accounts order by id`,
+  components: `
+    select id, domain, gateway, enabled, state, state_info,
+      date_trunc('second', now() - state_changed_at)::text as "for", next_try_at
+    from xmpp_components order by id`,
   queued: `
     select coalesce(a.acc_jid, q.account_id::text, '(default)') as account, count(*) as rows,
       date_trunc('second', now() - min(q.insert_timestamp))::text as oldest, min(q.submission_info) as waits_because

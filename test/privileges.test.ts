@@ -9,7 +9,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import pg from 'pg';
 import { urlWithSchema } from '../src/db/connect.ts';
+import { startFakeComponentServer } from './peers/fakeComponentServer.ts';
 import { startFakeServer } from './peers/fakeServer.ts';
+import { startComponentDaemon } from './support/componentDaemon.ts';
 import { startDaemon } from './support/daemon.ts';
 import { type TestDatabase, testDatabase } from './support/database.ts';
 
@@ -243,6 +245,7 @@ test('an application reads no secret and no partition', async () => {
   await using app = await logIn(db, 'rowgram_app');
   const forbidden = [
     'select acc_pass from xmpp_accounts',
+    'select secret from xmpp_components',
     'select * from xmpp_accounts',
     'select password from xmpp_rooms',
     'select sm_id from xmpp_streams',
@@ -402,6 +405,7 @@ test('a viewer reads all but secrets, and writes nothing', async () => {
     'update xmpp_accounts set enabled = true',
     "update rowgram_settings set queue_keep = '1 day'",
     'select acc_pass from xmpp_accounts',
+    'select secret from xmpp_components',
     'select stanza_id_secret from rowgram_settings',
     'select rowgram_drop_partitions()',
     'truncate xmpp_tx_queue',
@@ -471,4 +475,21 @@ test('the daemon needs no right but those of rowgram_daemon to send and to recei
   } finally {
     await server.stop();
   }
+});
+
+test('an administrator adds a component and the daemon holds it, each with its own rights', async () => {
+  await using server = await startFakeComponentServer();
+  await using db = await testDatabase();
+  await using admin = await logIn(db, 'rowgram_admin');
+  await using role = await logIn(db, 'rowgram_daemon');
+  await using _daemon = await startComponentDaemon({ ...db.address, url: urlOf(db, role.name) });
+  const insert = `insert into xmpp_components (domain, gateway, secret, srv_port)
+    values ('a.test', 'bytestreams', 'secret', $1)`;
+  await admin.client.query(insert, [server.port]);
+  await db.until("select from xmpp_components where state = 'online'");
+  await admin.client.query("update xmpp_components set secret = 'other', enabled = false");
+  await db.until("select from xmpp_components where state = 'off'");
+  await assert.rejects(admin.client.query("update xmpp_components set state = 'online'"), DENIED);
+  await assert.rejects(role.client.query('update xmpp_components set enabled = true'), DENIED);
+  await admin.client.query('delete from xmpp_components');
 });

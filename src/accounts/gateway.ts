@@ -2,6 +2,7 @@
 
 import { DEFAULT_SHARD, shardOf } from '../db/ownership.ts';
 import { createQueue, type Unlinked } from '../db/queue.ts';
+import { createStates } from '../db/states.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
 import { readBareJid } from '../xmpp/wire/jid.ts';
 import { createInbox } from './inbox.ts';
@@ -9,9 +10,9 @@ import { createKinds } from './kinds.ts';
 import { createLink, type Link, type LinkParts, type TxRow } from './link.ts';
 import type { KindParts, PartKind, PartTiming } from './part.ts';
 import { createRepeat } from './repeat.ts';
-import { createStates } from './states.ts';
 import {
   type Account,
+  type AccountState,
   deleteResumption,
   selectAccounts,
   selectResumption,
@@ -115,7 +116,11 @@ export const createAccountsGateway = (
     resync();
   };
 
-  const states = createStates((batch) => updateStates(db, batch), log);
+  const states = createStates(
+    ({ accountId }) => accountId,
+    (batch: AccountState[]) => updateStates(db, batch),
+    log,
+  );
 
   const linkParts = (): LinkParts => ({
     db,

@@ -10,14 +10,14 @@ import type { Queue, Link as QueueLink } from '../db/queue.ts';
 import { errorText, ProtocolError, RetryError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Resumption } from '../xmpp/agreement.ts';
+import { decideRest, isResting, type Rest } from '../xmpp/backoff.ts';
 import { createRequester } from '../xmpp/requester.ts';
+import { readSecret } from '../xmpp/secret.ts';
 import { openSession, type Session, type SessionOptions } from '../xmpp/session.ts';
 import { bareJid, parseJid } from '../xmpp/wire/jid.ts';
-import { decideRest, isResting, type Rest } from './backoff.ts';
 import type { Inbox } from './inbox.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
 import type { Line, Part, PartKind } from './part.ts';
-import { readPassword } from './password.ts';
 import { createReception } from './reception.ts';
 import { createRepeat } from './repeat.ts';
 import { formatStanzaId } from './stanzaId.ts';
@@ -65,6 +65,7 @@ export type Link = {
 
 const STABLE_MS = 60_000;
 const COMMIT_POLL_MS = 10;
+const CONFLICT_MS = 30_000;
 
 const CONNECTION_FIELDS = [
   'jid',
@@ -105,7 +106,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
   /** The presence that the server was last told. */
   let introduction = '';
   let isIntroduced = false;
-  const track = { failures: 0, conflicts: [] as number[] };
+  const track = { failures: 0, conflicts: [] as number[], conflictMs: CONFLICT_MS };
 
   const outbox: Outbox = createOutbox({
     describe: (row) => {
@@ -287,7 +288,7 @@ export const createLink = (first: Account, parts: LinkParts): Link => {
     if (resource !== '') parseJid(`${ownJid}/${resource}`);
     const leave = await parts.enter(account.id, host || parseJid(jid).domain);
     try {
-      const password = await readPassword(account.password);
+      const password = await readSecret(account.password, 'acc_pass');
       // Else the server would send again what is on its way to the table.
       while (reception.uncommitted() > 0 && !signal.aborted) await delay(COMMIT_POLL_MS);
       if (isResumable) resumption ??= await parts.selectResumption(account.id);

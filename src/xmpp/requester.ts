@@ -4,11 +4,13 @@ import type { Element } from '@xmpp/client';
 import { RejectError, RetryError } from '../errors.ts';
 import { isFromAsked } from './wire/asked.ts';
 import { describeStanzaError, readStanzaError } from './wire/error.ts';
-import { escapeAttribute } from './wire/xml.ts';
+import { formatTag } from './wire/tag.ts';
 
 export type Question = {
   /** Null for the server, on behalf of the account (RFC 6120 §10.3.3). */
   to: string | null;
+  /** Of a component, which has to say it (XEP-0114 §3): the address that asks. */
+  from?: string;
   type: 'get' | 'set';
   /** The one child of the stanza, as XML. */
   payload: string;
@@ -47,18 +49,23 @@ type Parts = {
   send(stanza: string): boolean;
   /** The account's own bare JID; its server answers in its name, or in none. */
   ownJid(): string;
+  /** What is said of a question that cannot be sent. */
+  notOnline?: string;
 };
 
-export const createRequester = ({ send, ownJid }: Parts): Requester => {
+export const createRequester = ({
+  send,
+  ownJid,
+  notOnline = 'the account is not online',
+}: Parts): Requester => {
   const waiting = new Map<string, Waiting>();
 
   return {
-    ask({ to, type, payload, timeoutMs = TIMEOUT_MS }) {
+    async ask({ to, from, type, payload, timeoutMs = TIMEOUT_MS }) {
       const id = randomBytes(12).toString('base64url');
-      const target = to === null ? '' : ` to='${escapeAttribute(to)}'`;
       const answer = Promise.withResolvers<Element>();
-      if (!send(`<iq type='${type}' id='${id}'${target}>${payload}</iq>`)) {
-        return Promise.reject(new RetryError('the account is not online', RETRY_MS));
+      if (!send(formatTag('iq', { type, id, from, to }, payload))) {
+        throw new RetryError(notOnline, RETRY_MS);
       }
       const silent = new RetryError(`no answer within ${timeoutMs / 1_000} s`, RETRY_MS);
       const timer = setTimeout(() => waiting.get(id)?.reject(silent), timeoutMs);

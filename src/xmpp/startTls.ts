@@ -16,8 +16,8 @@ import {
 export type TlsTerms = {
   domain: string;
   ca: string | null;
-  /** From the first byte, which is when the protocol is named in the handshake (XEP-0368). */
-  opening: 'direct' | 'starttls';
+  /** Named in the handshake where TLS begins with the first byte (XEP-0368); null for nothing. */
+  protocol: string | null;
   certificate: 'verified' | 'any';
 };
 
@@ -128,7 +128,7 @@ const startHandshake = (socket: Socket, name: string, terms: TlsTerms): TLSSocke
     socket,
     ...(isIP(name) === 0 && { servername: name }),
     ...(terms.ca !== null && { ca: terms.ca }),
-    ...(terms.opening === 'direct' && { ALPNProtocols: ['xmpp-client'] }),
+    ...(terms.protocol !== null && { ALPNProtocols: [terms.protocol] }),
     checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
     // Node would destroy the socket before the certificate can be described. It is refused below.
     rejectUnauthorized: false,

@@ -22,6 +22,8 @@ export type TransportOptions = {
   /** Of the host, or of the domain when DNS has no SRV records for it. */
   port: number;
   tls: TlsMode;
+  /** What direct TLS names in its handshake (XEP-0368); `xmpp-client` if absent, null for nothing. */
+  protocol?: string | null;
   /** Where a stream is to be resumed, tried first; null for nowhere in particular. */
   location: string | null;
   /** PEM. These authorities are trusted instead of the ones Node comes with. */
@@ -119,9 +121,15 @@ const openSecure = async (
   options: TransportOptions,
   attempt: Attempt,
 ): Promise<Transport> => {
-  const { domain, ca } = options;
+  const { domain, ca, protocol = 'xmpp-client' } = options;
   const certificate = ca === null && isLenient(connection, options) ? 'any' : 'verified';
-  const secured = await openTls(connection.socket, { domain, ca, opening, certificate }, attempt);
+  const terms = {
+    domain,
+    ca,
+    protocol: opening === 'direct' ? protocol : null,
+    certificate,
+  } as const;
+  const secured = await openTls(connection.socket, terms, attempt);
   return buildTlsTransport(connection, secured, opening === 'direct' ? 'direct TLS' : 'STARTTLS');
 };
 

@@ -153,7 +153,13 @@ const buildConfig = (plan: Plan): Record<string, unknown> => ({
 const buildListeners = (plan: Plan): Record<string, unknown>[] => {
   const clients = { ip: HOST, port: plan.port, module: 'ejabberd_c2s', max_stanza_size: 262_144 };
   const http = { ip: HOST, port: plan.httpPort, module: 'ejabberd_http' };
-  const components = { ip: HOST, port: plan.componentPort, module: 'ejabberd_service' };
+  const components = {
+    ip: HOST,
+    port: plan.componentPort,
+    module: 'ejabberd_service',
+    // Else each connection gets the stanzas of all domains.
+    global_routes: false,
+  };
   const secrets = Object.entries(plan.componentSecrets ?? {});
   return [
     plan.tls ? { ...clients, starttls: true } : clients,

@@ -50,12 +50,13 @@ export type DaemonProcess = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const MAIN = new URL('../../src/main.ts', import.meta.url);
 
-/** Starts `rowgram run` as a process of its own. */
+/** Starts `rowgram run` as a process of its own, or another program that takes its place. */
 export const spawnDaemon = (
   address: DatabaseAddress,
   environment: Record<string, string> = {},
+  program: URL = MAIN,
 ): DaemonProcess => {
   const env = {
     ...process.env,
@@ -64,7 +65,10 @@ export const spawnDaemon = (
     LOG_LEVEL: 'info',
     ...environment,
   };
-  const child = spawn(process.execPath, [MAIN, 'run'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [fileURLToPath(program), 'run'], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   const collect = (bytes: Buffer) => {
     output += bytes.toString();

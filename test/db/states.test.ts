@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createStates } from '../../src/accounts/states.ts';
 import type { AccountState } from '../../src/accounts/store.ts';
+import { createStates } from '../../src/db/states.ts';
 import { createLog } from '../../src/log.ts';
 
 const stateOf = (accountId: number, state: AccountState['state']): AccountState => ({
@@ -17,6 +17,7 @@ const openWriter = () => {
   const begun: { states: string[]; end(error?: Error): void }[] = [];
   let arrived = Promise.withResolvers<void>();
   const states = createStates(
+    ({ accountId }: AccountState) => accountId,
     (batch) => {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const words = batch.map(({ accountId, state }) => `${accountId} ${state}`);

@@ -1,24 +1,24 @@
-/** What became of the accounts, on its way to their rows: the last word of each, one statement at a time. */
+/** What became of links, on its way to their rows: the last word of each, one statement at a time. */
 import { errorText } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { AccountState } from './store.ts';
 
 const GATHER_MS = 50;
 const RETRY_MS = 1_000;
 
-export type States = {
-  report(state: AccountState): void;
+export type States<State> = {
+  report(state: State): void;
   /** Forgets what is not written: another daemon may have more to say by now. */
   clear(): void;
   /** Settles when what was reported so far has been written, or could not be. */
   flushed(): Promise<void>;
 };
 
-export const createStates = (
-  write: (states: AccountState[]) => Promise<void>,
+export const createStates = <State>(
+  idOf: (state: State) => number,
+  write: (states: State[]) => Promise<void>,
   log: Log,
-): States => {
-  let waiting = new Map<number, AccountState>();
+): States<State> => {
+  let waiting = new Map<number, State>();
   let timer: NodeJS.Timeout | null = null;
   /** Never two at once: the later one could be committed first. */
   let writing: Promise<void> = Promise.resolve();
@@ -30,7 +30,7 @@ export const createStates = (
     try {
       await write([...batch.values()]);
     } catch (error) {
-      log.debug({ reason: errorText(error) }, 'account states not written');
+      log.debug({ reason: errorText(error) }, 'states not written');
       // Under what has been said meanwhile.
       waiting = new Map([...batch, ...waiting]);
       arm(RETRY_MS);
@@ -53,7 +53,7 @@ export const createStates = (
 
   return {
     report(state) {
-      waiting.set(state.accountId, state);
+      waiting.set(idOf(state), state);
       arm(GATHER_MS);
     },
     clear() {
