@@ -4,14 +4,18 @@ import type { Config } from '../src/config.ts';
 import { ConfigError } from '../src/errors.ts';
 import { formatTable } from '../src/sql.ts';
 import { BYTESTREAMS_GROUPS } from './bytestreams.ts';
-import { describeFigure, formatFigure } from './figure.ts';
-import { openLab } from './lab.ts';
+import { describeFigure, type Figure, formatFigure } from './figure.ts';
+import { type Lab, openLab } from './lab.ts';
 import { QUEUE_GROUPS } from './queue.ts';
+import { lookup } from './users.ts';
 
-const BENCHES = new Map([
-  ['queue', QUEUE_GROUPS],
-  ['bytestreams', BYTESTREAMS_GROUPS],
-]);
+type Groups = Record<string, (lab: Lab) => Promise<Figure[]>>;
+
+const BENCHES: Record<string, Groups> = {
+  queue: QUEUE_GROUPS,
+  users: { lookup },
+  bytestreams: BYTESTREAMS_GROUPS,
+};
 
 const OPTIONS = {
   json: { type: 'boolean', default: false },
@@ -23,9 +27,11 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 
 /** @throws ConfigError naming what there is */
 const findGroups = (bench: string, only: string | undefined) => {
-  const found = BENCHES.get(bench);
+  const found = BENCHES[bench];
   if (!found) {
-    throw new ConfigError(`there is no bench '${bench}'; there is ${[...BENCHES.keys()].join()}`);
+    throw new ConfigError(
+      `there is no bench '${bench}'; there is ${Object.keys(BENCHES).join(', ')}`,
+    );
   }
   const groups = Object.entries(found);
   const wanted = groups.filter(([name]) => only === undefined || name === only);

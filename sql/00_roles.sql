@@ -6,7 +6,7 @@ declare
   role_name text;
 begin
   foreach role_name in array
-    array['rowgram_owner', 'rowgram_daemon', 'rowgram_admin', 'rowgram_app', 'rowgram_viewer']
+    array['rowgram_owner', 'rowgram_daemon', 'rowgram_admin', 'rowgram_app', 'rowgram_viewer', 'openfire']
   loop
     if not exists (select from pg_roles where rolname = role_name) then
       begin

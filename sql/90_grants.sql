@@ -17,15 +17,16 @@ begin
     execute format('grant usage, create on schema %I to rowgram_owner', current_schema());
     for object in
       select c.oid::regclass as name from pg_class c
-      where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-        and c.relname ~ '^(rowgram|xmpp|bytestream)_' and c.relowner <> 'rowgram_owner'::regrole
+      where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v')
+        and c.relname ~ '^(rowgram|xmpp|bytestream|openfire)_' and c.relowner <> 'rowgram_owner'::regrole
     loop
+      -- A view reads with the rights of its owner.
       execute format('alter table %s owner to rowgram_owner', object.name);
     end loop;
     for object in
       select p.oid::regprocedure as name from pg_proc p
       where p.pronamespace = current_schema()::regnamespace and p.proowner <> 'rowgram_owner'::regrole
-        and (p.proname ~ '^(rowgram|xmpp)_' or p.proname = 'notify_table_change')
+        and (p.proname ~ '^(rowgram|xmpp|bytestream|openfire)_' or p.proname in ('notify_table_change', 'set_password'))
     loop
       execute format('alter function %s owner to rowgram_owner', object.name);
     end loop;
@@ -48,8 +49,8 @@ begin
     xmpp_archives, xmpp_chat_states, xmpp_contacts, xmpp_roster_items, xmpp_subscription_requests, xmpp_presences,
     xmpp_directed_presences, xmpp_profiles, xmpp_contact_profiles, xmpp_room_occupants, xmpp_iq_handlers,
     xmpp_iq_requests, xmpp_commands, xmpp_pubsub_items to rowgram_admin, rowgram_viewer;
-  grant select (id, queue_keep, received_keep) on rowgram_settings to rowgram_admin, rowgram_viewer;
-  grant update (queue_keep, received_keep) on rowgram_settings to rowgram_admin;
+  grant select (id, queue_keep, received_keep, users_domain) on rowgram_settings to rowgram_admin, rowgram_viewer;
+  grant update (queue_keep, received_keep, users_domain) on rowgram_settings to rowgram_admin;
   grant select (id, enabled, acc_jid, srv_host, srv_port, is_default, resource, tls, tls_ca, priority, show,
     status, subscription_policy, send_receipts, max_stanza_bytes, granted_to, on_uncertain,
     room_invite_policy, notify_nodes, max_attachment_bytes, spoofed_count, state, state_info, state_changed_at,
@@ -119,8 +120,26 @@ begin
   grant insert (account_id, node, name, function, allowed), update (account_id, node, name, function, allowed), delete
     on xmpp_commands to rowgram_admin;
 
+  -- Users: what a password is proved by is written, and read by nobody but the servers.
+  grant select, insert, update on rowgram_user_presences to rowgram_daemon;
+  grant select (login, domain) on rowgram_users to rowgram_daemon;
+  grant select on rowgram_user_presences to rowgram_admin, rowgram_viewer;
+  grant select (login, domain, enabled, name, email, is_admin, password_set_at) on rowgram_users
+    to rowgram_admin, rowgram_viewer;
+  grant insert (login, domain, enabled, name, email, is_admin, scram_sha1, scram_sha256, bcrypt, digest_ha1,
+    digest_ha1b, pass_md5, plain), update (domain, enabled, name, email, is_admin), delete
+    on rowgram_users to rowgram_admin;
+  grant select (login, enabled, name, email, available, available_timestamp) on openfire_users
+    to rowgram_admin, rowgram_viewer;
+  grant insert (login, pass, enabled, name, email), update (pass, enabled, name, email), delete on openfire_users
+    to rowgram_admin;
+  grant select on rowgram_groups, rowgram_group_members to rowgram_admin, rowgram_viewer;
+  grant insert, update, delete on rowgram_groups, rowgram_group_members to rowgram_admin;
+  revoke all on function set_password(text, text, text, text[]), openfire_set_password(text, text) from public;
+  grant execute on function set_password(text, text, text, text[]) to rowgram_admin;
+
   -- A trigger fires without this right. With it, one on a table of one's own could use up another's keys.
-  revoke all on function rowgram_keep_idempotency_key() from public;
+  revoke all on function rowgram_keep_idempotency_key(), rowgram_log_killed() from public;
   revoke all on function xmpp_account(text), xmpp_escape(text), xmpp_invite(bigint, text, text) from public;
   grant execute on function xmpp_escape(text), xmpp_invite(bigint, text, text) to rowgram_app, rowgram_admin;
   revoke all on function xmpp_default_account(), xmpp_granted_accounts(name) from public;
@@ -134,6 +153,19 @@ begin
   revoke all on function rowgram_create_partitions(integer), rowgram_drop_partitions() from public;
   grant execute on function rowgram_create_partitions(integer), rowgram_drop_partitions()
     to rowgram_daemon, rowgram_admin;
+end
+$$;
+
+-- What Openfire reads. Its role may be older than ours: that of its own tables on the same server.
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'openfire') then
+    return;
+  end if;
+  execute format('grant usage on schema %I to openfire', current_schema());
+  grant select on openfire_users_view, openfire_search_view, openfire_groups_view, openfire_group_members_view,
+    openfire_admins_view to openfire;
+  grant execute on function openfire_set_password(text, text) to openfire;
 end
 $$;
 

@@ -14,13 +14,19 @@ const NODE_MAJOR = 24;
 const UNAVAILABLE = 69; // EX_UNAVAILABLE of sysexits.h
 const PATH = (process.env.PATH ?? '').split(delimiter);
 const USUAL = '/usr/bin:/usr/sbin:/usr/local/bin:/opt/homebrew/bin:/opt/homebrew/sbin'.split(':');
+// The tests have them read Postgres, which takes packages besides.
 const SERVERS = {
-  prosody: { program: 'prosody', formula: 'prosody/prosody/prosody' },
-  ejabberd: { program: 'ejabberdctl', formula: 'ejabberd' },
+  prosody: {
+    program: 'prosody',
+    formula: 'prosody/prosody/prosody',
+    besides: ['lua-dbi-postgresql', 'prosody-modules'],
+  },
+  ejabberd: { program: 'ejabberdctl', formula: 'ejabberd', besides: ['erlang-p1-pgsql'] },
+  kamailio: { program: 'kamailio', formula: 'kamailio', besides: ['kamailio-postgres-modules'] },
 };
 /** @typedef {keyof typeof SERVERS} Server */
 /** @type {Record<string, Server[]>} */
-const NEEDED_BY = { demo: ['prosody'], test: ['prosody', 'ejabberd'] };
+const NEEDED_BY = { demo: ['prosody'], test: ['prosody', 'ejabberd', 'kamailio'] };
 
 // Debian starts what it installs, unless policy-rc.d forbids it, and again at every boot, unless it
 // is disabled. A policy-rc.d that the machine has already is left as it is.
@@ -33,7 +39,7 @@ if [ ! -e $policy ]; then
 fi
 apt-get update
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" || exit 1
-if command -v systemctl; then systemctl disable "$@" || true; fi`;
+if command -v systemctl; then for name; do systemctl disable "$name" || true; done; fi`;
 
 const say = console.error;
 
@@ -55,9 +61,13 @@ const readPackages = (file) =>
 export const findMissing = (names, directories) =>
   names.filter((name) => !directories.some((d) => existsSync(join(d, SERVERS[name].program))));
 
-/** @param {Server[]} names */
-const adviceFor = (names) => `
-  Debian, Ubuntu:  sudo apt-get install ${names.join(' ')}
+/** Of Debian. @type {(command: string, names: Server[]) => string[]} */
+const packagesFor = (command, names) =>
+  names.flatMap((name) => [name, ...(command === 'test' ? SERVERS[name].besides : [])]);
+
+/** @type {(command: string, names: Server[]) => string} */
+const adviceFor = (command, names) => `
+  Debian, Ubuntu:  sudo apt-get install ${packagesFor(command, names).join(' ')}
   Alpine:          sudo apk add ${names.join(' ')}
   macOS:           brew install ${names.map((name) => SERVERS[name].formula).join(' ')}`;
 
@@ -101,23 +111,23 @@ const fetchNode = async () => {
   return findNode() ?? [process.execPath].find(isNode);
 };
 
-/** @param {Server[]} names */
-const installServers = async (names) => {
+/** @type {(command: string, names: Server[]) => Promise<void>} */
+const installServers = async (command, names) => {
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
   if (!existsSync('/usr/bin/apt-get') || spawnSync('env', [...sudo, 'true']).status) return;
-  const command = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...names];
-  await step(`Installing ${names.join(' and ')} (its service stays off)`, command);
+  const apt = [...sudo, 'sh', '-c', APT_SCRIPT, 'sh', ...packagesFor(command, names)];
+  await step(`Installing ${names.join(' and ')} (its service stays off)`, apt);
 };
 
 /** Whether the command can go on. @param {string} command */
 const prepareServers = async (command) => {
   const wanted = findMissing(NEEDED_BY[command] ?? [], [...PATH, ...USUAL]);
-  if (wanted.length > 0) await installServers(wanted);
+  if (wanted.length > 0) await installServers(command, wanted);
   const missing = findMissing(wanted, [...PATH, ...USUAL]);
   if (missing.length === 0) return true;
   const canDoWithout = command === 'test' && !process.env.CI;
   const effect = canDoWithout ? 'its tests are skipped' : `${command} needs it`;
-  say(`Not installed: ${missing.join(', ')}; ${effect}. To install:${adviceFor(missing)}`);
+  say(`Not installed: ${missing.join(', ')}; ${effect}. To install:${adviceFor(command, missing)}`);
   return canDoWithout;
 };
 

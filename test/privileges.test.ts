@@ -22,6 +22,7 @@ const ROLES = [
   'rowgram_admin',
   'rowgram_app',
   'rowgram_viewer',
+  'openfire',
   'public',
 ];
 const DENIED = { code: '42501' };
@@ -58,7 +59,9 @@ const SELECT_COLUMN_RIGHTS = `
     case when has_function_privilege(r.role, p.oid, 'execute') then '{}'::text[] end, 0
   from pg_proc p
   cross join unnest($1::text[]) r (role)
-  where p.pronamespace = current_schema()::regnamespace
+  where p.pronamespace = current_schema()::regnamespace and not exists (
+    select from pg_depend d
+    where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
   union all
   select 'the schema', r.role, v.verb,
     case when has_schema_privilege(r.role, current_schema(), v.verb) then '{}'::text[] end, 0

@@ -9,15 +9,16 @@ import { type TestDatabase, testDatabase } from './support/database.ts';
 
 const README = new URL('../README.md', import.meta.url);
 /** A table's heading, up to where its columns end. */
-const REFERENCE = /^### ((?:xmpp|bytestream)_\w+)\n(?:\n(?![#`|]).+\n)?(?:\n(?:\|.*\n)+)?/gm;
+const REFERENCE =
+  /^### ((?:xmpp|bytestream|openfire)_\w+|rowgram_(?:user|group)\w+)\n(?:\n(?![#`|]).+\n)?(?:\n(?:\|.*\n)+)?/gm;
 
 const SELECT_COLUMNS = `
   select c.relname as "table", obj_description(c.oid) as about, a.attname as "column",
     format_type(a.atttypid, null) as type, col_description(c.oid, a.attnum) as comment
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-  where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-    and not c.relispartition and c.relname ~ '^(xmpp|bytestream)_'
+  where c.relnamespace = current_schema()::regnamespace and not c.relispartition
+    and (c.relkind in ('r', 'p') and c.relname ~ '^(xmpp|bytestream)_|^rowgram_(user|group)' or c.relname = 'openfire_users')
   order by c.relname, a.attnum`;
 
 type Column = { table: string; about: string; column: string; type: string; comment: string };

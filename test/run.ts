@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { connect } from '../src/db/connect.ts';
 import { startEmbedded } from '../src/db/embedded.ts';
 import { migrate } from '../src/db/migrate.ts';
+import { findFreePort } from '../src/demo/freePort.ts';
 
 const TEMPLATE = 'rowgram_test_template';
 
@@ -51,7 +52,12 @@ const main = async (files: string[]): Promise<number> => {
   const server = await startEmbedded({
     dir,
     onProgress: say,
-    settings: { max_connections: '400' },
+    // Servers under test reach it by TCP, on the loopback.
+    settings: {
+      max_connections: '400',
+      listen_addresses: '127.0.0.1',
+      port: `${await findFreePort('127.0.0.1')}`,
+    },
   });
   say(`Testing on an embedded PostgreSQL in ${dir}`);
   try {

@@ -98,7 +98,7 @@ test('tables are plural, and all names are snake_case', async () => {
     select c.relname as text from (${RELATIONS}) c
     where c.relname !~ '^[a-z]+(_[a-z0-9]+)+$'
       or (c.relkind in ('r', 'p') and c.relname !~ '(s|_queue|_acl|_usage|_log)$')
-      or (c.relkind in ('v', 'm') and c.relname !~ '_view$')
+      or (c.relkind in ('v', 'm') and c.relname !~ '_view$' and c.relname <> 'openfire_users')
     union all
     select c.relname || '.' || a.attname from (${RELATIONS}) c
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -378,7 +378,7 @@ test('who is no superuser can migrate, with CREATEROLE and without', async () =>
   const warnings: string[] = [];
   assert.ok((await migrate(bare, (text) => warnings.push(text))).length > 0);
   assert.match(warnings[0] ?? '', /role rowgram_owner is missing and guest may not create it/);
-  assert.equal(warnings.length, 5);
+  assert.equal(warnings.length, 6);
   await queueRow(bare);
   assert.deepEqual(await migrate(bare), []);
   // They can be made.

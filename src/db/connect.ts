@@ -3,6 +3,7 @@
 import { createPgDriverFactory } from '@slonik/pg-driver';
 import pg from 'pg';
 import { createPool, type DatabasePool } from 'slonik';
+import { createLimit, type Limit } from './limit.ts';
 
 /** `url` as pg and slonik read it; `schema` holds all our tables. */
 export type DatabaseAddress = { url: string; schema: string };
@@ -59,12 +60,33 @@ export const connect = async (
 export const isDatabaseFault = (error: unknown): error is pg.DatabaseError =>
   error instanceof pg.DatabaseError && !/^(08|25|28|3D|40|53|55|57|58)/.test(error.code ?? '');
 
-/** The pool for configuration, reports and commands. Never for session state: no lock, no LISTEN. */
-export const createDatabasePool = (
+const POOL_METHODS = [
+  ...(['any', 'anyFirst', 'connect', 'exists', 'many', 'manyFirst', 'maybeOne'] as const),
+  ...(['maybeOneFirst', 'one', 'oneFirst', 'query', 'transaction'] as const),
+];
+
+/**
+ * Has queries wait for their turn here: those that wait for a connection of slonik's are forgotten, and
+ * never end, when none of the connections that are being made comes about.
+ */
+const takeTurns = (pool: DatabasePool, limit: Limit): DatabasePool => {
+  const methods = POOL_METHODS.map((name) => {
+    // Each takes what it is given; the overloads of a union of them no call could satisfy.
+    const method = pool[name] as (...given: unknown[]) => Promise<unknown>;
+    return [name, (...given: unknown[]) => limit(() => method(...given))];
+  });
+  return { ...pool, ...Object.fromEntries(methods) };
+};
+
+/**
+ * The pool for configuration, reports and commands. Never for session state: no lock, no LISTEN. What runs
+ * in a transaction is asked of the transaction, never of the pool, whose turns it would wait for.
+ */
+export const createDatabasePool = async (
   address: DatabaseAddress,
   maxPoolSize = 4,
-): Promise<DatabasePool> =>
-  createPool(urlWithSchema(address), {
+): Promise<DatabasePool> => {
+  const pool = await createPool(urlWithSchema(address), {
     driverFactory: createPgDriverFactory(),
     maxPoolSize,
     idleTimeout: 60_000,
@@ -75,3 +97,5 @@ export const createDatabasePool = (
       { name: 'timestamptz', parse: (text) => new Date(text) },
     ],
   });
+  return takeTurns(pool, createLimit(maxPoolSize));
+};

@@ -130,9 +130,12 @@ export const login = <Result>(
     },
   });
   const fail = (error: Error) => {
+    signal.removeEventListener('abort', onAbort);
     socket.destroy();
     outcome.reject(error);
   };
+  // Taken away at the end, since the session keeps the signal: with it the engine would stay in memory.
+  const onAbort = () => fail(abortReason(signal));
   entity.reconnect.stop();
   entity.timeout = ENGINE_MS;
   entity.saslFactory._mechs = mechs;
@@ -144,6 +147,7 @@ export const login = <Result>(
 
   const takeOver = (features: Element) => {
     isLoggedIn = true;
+    signal.removeEventListener('abort', onAbort);
     socket.removeAllListeners();
     parser.removeAllListeners();
     entity.removeAllListeners();
@@ -178,7 +182,7 @@ export const login = <Result>(
   };
   entity.on('close', lost);
   entity.on('disconnect', lost);
-  signal.addEventListener('abort', () => isLoggedIn || fail(abortReason(signal)), { once: true });
+  signal.addEventListener('abort', onAbort);
   // Its own `start` waits for more than it looks after: a reset in its midst would end the process.
   entity
     .connect(SERVICE)

@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect, type DatabaseAddress } from '../../src/db/connect.ts';
 import { shardOf } from '../../src/db/ownership.ts';
 import { type Gateway, type GatewayParts, startGateways } from '../../src/gateway.ts';
 import { createLog } from '../../src/log.ts';
-import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { type TestDatabase, testDatabase, withoutDatabase } from '../support/database.ts';
 
 /** The far end of the links. */
 export type GatewayPeer = {
@@ -80,28 +79,6 @@ const withLinks = async (
   } finally {
     await runner.stop();
     await peer.stop();
-  }
-};
-
-/** Makes the database refuse connections and ends those that it has, while `work` runs. */
-const withoutDatabase = async (
-  { address }: { address: DatabaseAddress },
-  work: () => Promise<void>,
-): Promise<void> => {
-  const [, name = ''] = /\/([^/?]*)(\?|$)/.exec(address.url) ?? [];
-  const url = address.url.replace(`/${name}`, '/postgres');
-  const server = await connect({ url, schema: 'public' }, 'tests');
-  try {
-    await server.query(`alter database ${name} allow_connections false`);
-    await server.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = $1 and application_name <> 'rowgram test'`,
-      [name],
-    );
-    await work();
-  } finally {
-    await server.query(`alter database ${name} allow_connections true`);
-    await server.end();
   }
 };
 

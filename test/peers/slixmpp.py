@@ -71,14 +71,14 @@ def tell_error(error):
 
 
 class Client(ClientXMPP):
-    def __init__(self, jid, password):
+    def __init__(self, jid, password, mechanism):
         # The loopback is the only way to the server, so a password may go in the clear.
         config = {
             'feature_mechanisms': {'unencrypted_plain': True, 'unencrypted_scram': True},
             'xep_0092': {'software_name': 'slixmpp peer', 'version': '1', 'os': 'test'},
             'xep_0184': {'auto_ack': False},
         }
-        super().__init__(jid, password, plugin_config=config)
+        super().__init__(jid, password, plugin_config=config, sasl_mech=mechanism)
         # Requests to subscribe are answered by whoever drives us.
         self.auto_authorize = None
         self.auto_subscribe = False
@@ -169,8 +169,8 @@ class Commands:
     def __init__(self):
         self.xmpp = None
 
-    async def connect(self, jid, password, host, port):
-        self.xmpp = Client(jid, password)
+    async def connect(self, jid, password, host, port, mechanism=None):
+        self.xmpp = Client(jid, password, mechanism)
         await self.xmpp.login(host, port)
         return {'jid': self.xmpp.boundjid.full, 'plugins': sorted(self.xmpp.enabled)}
 

@@ -14,6 +14,8 @@ export type SlixmppOptions = {
   password: string;
   /** Whether to become available; true if absent. */
   presence?: boolean;
+  /** Of SASL, such as SCRAM-SHA-1; the best that the server offers if absent. */
+  mechanism?: string;
 };
 
 export type SlixmppClient = Pick<StanzaLog, 'stanzas' | 'onStanza'> & {
@@ -67,8 +69,8 @@ export const connectSlixmpp = async (options: SlixmppOptions): Promise<SlixmppCl
   const child = spawn(python, ['-I', PROGRAM], { stdio: ['pipe', 'pipe', 'pipe'] });
   const client = createClient(child);
   try {
-    const { host, port, jid, password } = options;
-    const bound = await client.do('connect', { host, port, jid, password });
+    const { host, port, jid, password, mechanism } = options;
+    const bound = await client.do('connect', { host, port, jid, password, mechanism });
     client.jid = (bound as { jid: string }).jid; // what `connect` of slixmpp.py answers
     if (options.presence ?? true) await client.do('presence');
     return client;

@@ -71,3 +71,25 @@ export const testDatabase = async (): Promise<TestDatabase> => {
     },
   };
 };
+
+/** Makes the database refuse connections and ends those that it has, while `work` runs. */
+export const withoutDatabase = async (
+  { address }: { address: DatabaseAddress },
+  work: () => Promise<void>,
+): Promise<void> => {
+  const [, name = ''] = /\/([^/?]*)(\?|$)/.exec(address.url) ?? [];
+  const url = address.url.replace(`/${name}`, '/postgres');
+  const server = await connect({ url, schema: 'public' }, 'tests');
+  try {
+    await server.query(`alter database ${name} allow_connections false`);
+    await server.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = $1 and application_name <> 'rowgram test'`,
+      [name],
+    );
+    await work();
+  } finally {
+    await server.query(`alter database ${name} allow_connections true`);
+    await server.end();
+  }
+};

@@ -77,7 +77,7 @@ export type Peer = {
 
 export const PASSWORD = 'a secret ünlike others';
 
-const skipWithout = (name: string, path: string | null): string | false =>
+export const skipWithout = (name: string, path: string | null): string | false =>
   path === null && !process.env.CI ? `${name} is not installed` : false;
 
 /** Why dialogues with slixmpp are left out, by the same rule as those with a server. */

@@ -1,5 +1,6 @@
 /** Profiles: the account's own is published when its row changes, those of contacts are fetched. */
 import type { Element } from '@xmpp/client';
+import { createLimit } from '../../db/limit.ts';
 import { errorText, RejectError, RetryError } from '../../errors.ts';
 import { avatarMetadataNs, formatPhotoHash, readPhotoHash } from '../../xmpp/wire/avatar.ts';
 import { bareJid, readBareJid } from '../../xmpp/wire/jid.ts';
@@ -11,7 +12,6 @@ import {
   rewriteVcard,
   type VcardFields,
 } from '../../xmpp/wire/vcard.ts';
-import { createLimit } from '../limit.ts';
 import type { KindParts, Line, Part, PartKind } from '../part.ts';
 import { type Avatar, hashPicture, makeAvatar, readPictureType } from './picture.ts';
 import {

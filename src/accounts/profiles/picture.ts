@@ -1,8 +1,8 @@
 /** Pictures, decoded under limits: those that people give us, and those that others send. */
 import { createHash } from 'node:crypto';
 import type { Sharp } from 'sharp';
+import { createLimit } from '../../db/limit.ts';
 import { errorText, RejectError } from '../../errors.ts';
-import { createLimit } from '../limit.ts';
 import { IMAGE_FORMATS, type ImageType, sniffImage } from './image.ts';
 
 export type Avatar = { bytes: Buffer; hash: string; width: number; height: number };

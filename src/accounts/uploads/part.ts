@@ -1,4 +1,6 @@
 /** Attachments of rows: uploaded before their rows go out, which then carry the URL (XEP-0363). */
+
+import { createLimit, type Limit } from '../../db/limit.ts';
 import { DEFAULT_SHARD, shardOf } from '../../db/ownership.ts';
 import { ProtocolError, RejectError, RetryError } from '../../errors.ts';
 import { putFile } from '../../xmpp/httpPut.ts';
@@ -11,7 +13,6 @@ import {
 import { parseJid } from '../../xmpp/wire/jid.ts';
 import { formatSlotRequest, readMaxFileSize, readSlot, uploadNs } from '../../xmpp/wire/upload.ts';
 import type { OutgoingContent } from '../content.ts';
-import { createLimit, type Limit } from '../limit.ts';
 import type { TxRow } from '../link.ts';
 import type { KindParts, Line, Part, PartKind } from '../part.ts';
 import { openFileBelow } from './files.ts';

@@ -1,7 +1,7 @@
 /** No more than so many at a time, in the order in which they came. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLimit } from '../../src/accounts/limit.ts';
+import { createLimit } from '../../src/db/limit.ts';
 
 test('two are under way, the others wait their turn, whatever becomes of those before', async () => {
   const limit = createLimit(2);
