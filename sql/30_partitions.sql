@@ -1,4 +1,5 @@
--- Settled and received rows are parted by month, so that forgetting them is dropping a table.
+-- Settled and received rows are parted by month, so that forgetting them is dropping a table. What is
+-- little is deleted.
 
 create or replace function rowgram_create_partitions(months_ahead integer default 3) returns void
   language plpgsql security definer set search_path from current set lock_timeout = '2s' as $$
@@ -47,6 +48,8 @@ begin
     return next old.relname;
   end loop;
   delete from rowgram_idempotency_keys k using rowgram_settings s where k.inserted_at < now() - s.queue_keep;
+  delete from bytestream_log l using rowgram_settings s where l.ended_at < now() - s.received_keep;
+  delete from bytestream_usage u using rowgram_settings s where u.hour < now() - s.received_keep;
 end
 $$;
 

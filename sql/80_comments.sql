@@ -7,7 +7,7 @@ comment on column rowgram_settings.id is 'Always true: there is one row.';
 comment on column rowgram_settings.queue_keep is
   'How long settled queue rows are kept, dropped by whole months; NULL keeps them for ever.';
 comment on column rowgram_settings.received_keep is
-  'How long received messages are kept, dropped by whole months; NULL keeps them for ever.';
+  'How long received messages are kept, dropped by whole months, and what went through the bytestreams proxy; NULL keeps them for ever.';
 comment on column rowgram_settings.users_domain is
   'Domain of the users and groups that name none, and the one that Openfire serves. Those that came before it was set get it.';
 comment on column rowgram_settings.stanza_id_secret is

@@ -327,7 +327,13 @@ test('partitions are dropped when the settings no longer keep them, and not befo
     ['new'],
   );
   await db.rows("update rowgram_settings set received_keep = '1 day'");
+  await db.rows(`insert into bytestream_usage
+    select 'proxy.test', jid, hour, 'a.test', 1, 2, 3
+    from (values ('old@a.test', timestamptz '2020-01-01'), ('new@a.test', now())) v (jid, hour)`);
   assert.deepEqual(await drop(), ['xmpp_rx_queue_2020_01']);
+  assert.deepEqual(await texts(db.client, 'select jid as text from bytestream_usage'), [
+    'new@a.test',
+  ]);
   const after = await Promise.all(PARENTS.map((parent) => partitionsOf(db.client, parent)));
   assert.deepEqual(after, before);
 });
