@@ -175,7 +175,9 @@ test('kill -9 of its process ends the server, and a start finds what was committ
   const child = startElsewhere(dir, `console.log(server.url); setInterval(() => {}, 1000);`);
   await query(await firstLine(child), 'create table before_kill as select 1 as n');
   const pid = await serverPid();
+  const exited = once(child, 'exit');
   child.kill('SIGKILL');
+  await exited;
   const server = await startEmbedded({ dir });
   assert.equal(server.started, true);
   assert.equal(isAlive(pid), false);
