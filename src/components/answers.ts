@@ -8,14 +8,7 @@ import {
   formatDiscoInfo,
   formatDiscoItems,
 } from '../xmpp/wire/disco.ts';
-import {
-  formatTime,
-  formatVersion,
-  pingNs,
-  readEntityQuery,
-  timeNs,
-  versionNs,
-} from '../xmpp/wire/entity.ts';
+import { answerEntityQuery, pingNs, timeNs, versionNs } from '../xmpp/wire/entity.ts';
 import { type Iq, readIq } from '../xmpp/wire/iq.ts';
 import { readJidParts } from '../xmpp/wire/jid.ts';
 import type { Service } from './component.ts';
@@ -45,16 +38,9 @@ const listItems = (query: Element, { service }: Answerer): string => {
 const answerDomain = (payload: Element, answerer: Answerer): string => {
   if (payload.is('query', discoInfoNs)) return describeDomain(payload, answerer);
   if (payload.is('query', discoItemsNs)) return listItems(payload, answerer);
-  switch (readEntityQuery(payload)) {
-    case 'ping':
-      return '';
-    case 'version':
-      return formatVersion({ name: 'Rowgram', version: answerer.version });
-    case 'time':
-      return formatTime(answerer.now);
-    default:
-      throw unavailable();
-  }
+  const answer = answerEntityQuery(payload, answerer.version, answerer.now);
+  if (answer === null) throw unavailable();
+  return answer;
 };
 
 const isDomain = (address: string | null): boolean => {

@@ -1,15 +1,7 @@
-/** Requests that every account answers by itself. */
-import type { Element } from '@xmpp/client';
+/** What every account can do of itself, as it tells those who ask. */
 import { commandsNs } from '../../xmpp/wire/command.ts';
 import { discoInfoNs, discoItemsNs } from '../../xmpp/wire/disco.ts';
-import {
-  formatTime,
-  formatVersion,
-  pingNs,
-  readEntityQuery,
-  timeNs,
-  versionNs,
-} from '../../xmpp/wire/entity.ts';
+import { pingNs, timeNs, versionNs } from '../../xmpp/wire/entity.ts';
 import { dataNs } from '../../xmpp/wire/form.ts';
 
 const NS_CAPS = 'http://jabber.org/protocol/caps';
@@ -27,21 +19,3 @@ export const FEATURES: readonly string[] = [
   NS_RECEIPTS,
   timeNs,
 ];
-
-/**
- * The answer to a request of the type get: XEP-0199, XEP-0092, XEP-0202.
- *
- * @returns the payload of the result; null for what is answered elsewhere
- */
-export const answerBuiltIn = (payload: Element, version: string, now: Date): string | null => {
-  switch (readEntityQuery(payload)) {
-    case 'ping':
-      return '';
-    case 'version':
-      return formatVersion({ name: 'Rowgram', version });
-    case 'time':
-      return formatTime(now);
-    default:
-      return null;
-  }
-};

@@ -3,10 +3,11 @@ import { createDatabasePool } from '../../db/connect.ts';
 import { errorText, RejectError } from '../../errors.ts';
 import { readCommand } from '../../xmpp/wire/command.ts';
 import { discoInfoNs, discoItemsNs } from '../../xmpp/wire/disco.ts';
+import { answerEntityQuery } from '../../xmpp/wire/entity.ts';
 import type { ErrorDraft } from '../../xmpp/wire/error.ts';
 import { formatIqError, formatIqResult, type Iq, readIq } from '../../xmpp/wire/iq.ts';
 import type { KindParts, Line, Part, PartKind, Taken } from '../part.ts';
-import { answerBuiltIn, FEATURES } from './builtIn.ts';
+import { FEATURES } from './builtIn.ts';
 import { type Directory, findHandler, listCommands } from './directory.ts';
 import { answerInfo, answerItems, buildCaps, describeAccount } from './discovery.ts';
 import { createFunctions } from './functions.ts';
@@ -122,7 +123,7 @@ const createAnswersPart = (line: Line, shared: Shared): Part => {
 
   const receiveRequest = (request: Request): Taken => {
     const { type, payload } = request;
-    const answer = type === 'get' ? answerBuiltIn(payload, shared.version, new Date()) : null;
+    const answer = type === 'get' ? answerEntityQuery(payload, shared.version, new Date()) : null;
     if (answer !== null) {
       send(formatIqResult(request, answer));
       return {};

@@ -31,3 +31,21 @@ export const formatTime = (at: Date): string =>
     { xmlns: timeNs },
     formatTextTag('tzo', '+00:00') + formatTextTag('utc', formatDateTime(at)),
   );
+
+/**
+ * The answer to what a `get` asks for.
+ *
+ * @returns the payload of the result; null for what is none of these three
+ */
+export const answerEntityQuery = (payload: Element, version: string, now: Date): string | null => {
+  switch (readEntityQuery(payload)) {
+    case 'ping':
+      return '';
+    case 'version':
+      return formatVersion({ name: 'Rowgram', version });
+    case 'time':
+      return formatTime(now);
+    default:
+      return null;
+  }
+};
